@@ -1,0 +1,24 @@
+//! One node's drives: chunk files, packs, labels, scrub. Verifies every frame on every read; never seals, holds no keys.
+//!
+//! Invariant: all I/O on chunks and packs goes through `sys::Disk`. A finished chunk is synced: bytes, name and
+//! directory. A failed sync takes the drive out of service and is never retried. Nothing here creates or adopts a
+//! drive but `label::create`, which only an explicit order may call.
+
+mod chunk_file;
+mod config;
+mod drive;
+mod error;
+pub mod format;
+mod index;
+pub mod label;
+mod pack;
+mod store;
+mod writer;
+
+pub use config::DriveConfig;
+pub use drive::{ChunkInfo, Drive, DriveStats, DriveSummary};
+pub use error::ChunkError;
+pub use format::ChunkHeader;
+pub use label::DriveLabel;
+pub use store::ChunkStore;
+pub use writer::ChunkWriter;

@@ -1,0 +1,36 @@
+//! Limits and periods of the metadata store.
+
+use std::time::Duration;
+
+/// Limits and periods; `Default` is what users get.
+#[derive(Debug, Clone)]
+pub struct MetaConfig {
+    /// A shard is split when its SQLite file is larger.
+    pub shard_bytes_max: u64,
+    /// A shard whose log tail is longer is checkpointed.
+    pub checkpoint_tail_bytes: u64,
+    /// ... or older.
+    pub checkpoint_age: Duration,
+    /// Op ids kept at least.
+    pub op_ids_min: u64,
+    /// ... and at least so long.
+    pub op_id_age: Duration,
+    /// Page caches of all shards together.
+    pub page_cache_bytes: u64,
+    /// Entries that one Raft batch may hold.
+    pub batch_entries_max: usize,
+}
+
+impl Default for MetaConfig {
+    fn default() -> Self {
+        Self {
+            shard_bytes_max: 1 << 30,
+            checkpoint_tail_bytes: 64 << 20,
+            checkpoint_age: Duration::from_secs(600),
+            op_ids_min: 100_000,
+            op_id_age: Duration::from_secs(15 * 60),
+            page_cache_bytes: 8 << 20,
+            batch_entries_max: 256,
+        }
+    }
+}

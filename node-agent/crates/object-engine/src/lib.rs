@@ -1,0 +1,27 @@
+//! What an object is: buckets, versions, multipart uploads, copies, conditions, digests, inline bodies.
+//!
+//! Knows no HTTP and no XML. Invariants: before the commit nothing is visible, after it everything is; a body is
+//! streamed, never held whole; a write whose body is cut short or does not match its digest commits nothing.
+
+mod attributes;
+mod body;
+mod condition;
+mod config;
+pub mod digest;
+mod engine;
+mod error;
+mod types;
+
+pub use attributes::Attributes;
+pub use body::{Body, BodyError, ExpectedDigests};
+pub use condition::{ReadConditions, ReadVerdict};
+pub use config::EngineConfig;
+pub use digest::{Checksum, ChecksumKind, ChecksumType};
+pub use engine::ObjectEngine;
+pub use error::EngineError;
+pub use meta_store::WriteCondition;
+pub use types::{
+    CompletePart, CopySource, CreateUpload, GetObject, ListObjects, ListUploads, ObjectInfo, ObjectListing,
+    ObjectPart, ObjectReader, PartInfo, PutObject, PutPart, RangeSpec, UploadInfo, UploadListing, Written,
+    WrittenPart,
+};

@@ -1,0 +1,1 @@
+//! Path style and virtual-host style: which bucket and key a request addresses.

@@ -1,0 +1,1 @@
+//! XML in and out: bounded, no entities, no DTD.

@@ -1,0 +1,20 @@
+//! Seals, codes, spreads segments over drives and reads them back: ack sets, hedged and degraded reads.
+//!
+//! Invariants: no plaintext leaves this crate towards a drive; each write attempt draws a fresh segment id; a returned
+//! `Segment` names only synced chunks that reach the ack set; every packet is authenticated before a byte is handed out.
+
+mod config;
+mod error;
+pub mod format;
+mod grid_view;
+mod reader;
+mod rebuild;
+mod store;
+mod writer;
+
+pub use config::SegmentConfig;
+pub use error::SegmentError;
+pub use grid_view::GridView;
+pub use reader::SegmentReader;
+pub use store::SegmentStore;
+pub use writer::{SegmentSpec, SegmentWriter};

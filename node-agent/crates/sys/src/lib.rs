@@ -1,0 +1,13 @@
+//! The only door to the operating system: clock, randomness, disk (network follows with the grid); real ones, and
+//! simulated ones with faults.
+//!
+//! Invariant: the Raft log, chunk files and packs touch no `std::fs`, no `Instant` and no `SystemTime`; they go
+//! through these traits. Calls of `Disk` and `DiskFile` block and belong on threads that may block.
+
+pub mod clock;
+pub mod disk;
+pub mod random;
+
+pub use clock::{Clock, RealClock, SimClock};
+pub use disk::{DirEntry, Disk, DiskFile, FaultDisk, RealDisk, Space};
+pub use random::{Random, RealRandom, SeededRandom};

@@ -1,0 +1,53 @@
+# Shoal's commands. `just --list` shows them; `.ci/setup just NAME` first installs what is missing.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+profile := env("SHOAL_PROFILE", "ci")
+shoal := "target" / profile / "shoal"
+
+# What this file offers.
+default:
+    @just --list --unsorted
+
+# Installs what building and testing need (apt, pip; nothing outside target/ but the distribution's packages).
+setup:
+    SHOAL_SETUP=test .ci/setup true
+
+# Builds `shoal` once, in the profile that tests and demo share.
+build:
+    cargo build --locked --profile {{profile}} -p node-agent
+
+# A local grid to put real files into: prints endpoint, keys and a line to copy. Options go on: `just demo --drives 6`.
+demo *options: build
+    {{shoal}} demo {{options}}
+
+# Serves with a configuration file: `just run --config shoal.toml`.
+run *options: build
+    {{shoal}} serve {{options}}
+
+# Reads only: formatting, lints, the repository's own rules.
+check:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Writes: formatting and what clippy can mend by itself.
+fix:
+    cargo fmt --all
+    cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Everything that CI runs, each step with its minutes.
+test:
+    .ci/steps
+
+# Unit, property, power-cut and conformance tests alone. Names of tests go on: `just unit pack`.
+unit *options:
+    cargo test --locked --profile {{profile}} --workspace {{options}}
+
+# Real S3 clients (awscli, boto3, s3cmd, rclone, restic, minio-js) against a demo grid.
+clients *options: build
+    SHOAL_BIN={{shoal}} node-agent/tests/clients/run {{options}}
+
+# The smallest and fastest binary: fat link-time optimisation.
+release:
+    cargo build --locked --release -p node-agent
+    ls -l target/release/shoal

@@ -1,6 +1,9 @@
 //! Limits of one listener.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::RequestObserver;
 
 /// Limits of one listener; `Default` is what users get.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub struct HttpConfig {
     pub body_stall_timeout: Duration,
     /// From shutdown to the cut.
     pub drain_timeout: Duration,
+    /// Is told of every finished request.
+    pub observer: Option<Arc<dyn RequestObserver>>,
 }
 
 impl Default for HttpConfig {
@@ -31,6 +36,7 @@ impl Default for HttpConfig {
             idle_timeout: Duration::from_secs(75),
             body_stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(20),
+            observer: None,
         }
     }
 }

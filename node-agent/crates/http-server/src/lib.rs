@@ -6,11 +6,13 @@
 mod body;
 mod config;
 mod handler;
+mod observer;
 mod serve;
 mod tls;
 
 pub use body::{BoxError, ResponseBody, empty, full, stream};
 pub use config::HttpConfig;
 pub use handler::{Handler, Peer, RequestId};
+pub use observer::{RECORD_TARGET_BYTES_MAX, RequestLabels, RequestObserver, RequestRecord};
 pub use serve::{HttpServer, ServeError};
 pub use tls::{TlsError, TlsIdentity};

@@ -1,9 +1,17 @@
 //! AWS's error codes, and the one place where codes of the grid become S3's.
 //! Source of codes, statuses and sentences: Amazon S3 API Reference, "Error Responses".
 
-use grid_types::ErrorCode;
+use std::fmt;
+use std::fmt::Write as _;
+
+use grid_types::{ErrorCode, Timestamp};
+use http::header::{ETAG, LAST_MODIFIED, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
-use object_engine::EngineError;
+use iam::IamError;
+use object_engine::{BodyError, EngineError};
+
+/// Seconds after which a client that was told to slow down should come back.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// One S3 error code with its HTTP status: `S3ErrorCode("NoSuchKey", 404)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +31,9 @@ macro_rules! codes {
                 _ => "",
             }
         }
+
+        #[cfg(test)]
+        pub(crate) const ALL_CODES: &[S3ErrorCode] = &[$(S3ErrorCode::$name),*];
     };
 }
 
@@ -46,6 +57,7 @@ codes! {
     INVALID_ACCESS_KEY_ID "InvalidAccessKeyId" 403 "The AWS Access Key Id you provided does not exist in our records."
     INVALID_ARGUMENT "InvalidArgument" 400 "Invalid Argument"
     INVALID_BUCKET_NAME "InvalidBucketName" 400 "The specified bucket is not valid."
+    INVALID_CHUNK_SIZE "InvalidChunkSizeError" 403 "Only the last chunk is allowed to have a size less than 8192 bytes"
     INVALID_DIGEST "InvalidDigest" 400 "The Content-MD5 you specified was invalid."
     INVALID_ENCRYPTION_ALGORITHM "InvalidEncryptionAlgorithmError" 400 "The encryption request you specified is not valid. The valid value is AES256."
     INVALID_LOCATION_CONSTRAINT "InvalidLocationConstraint" 400 "The specified location constraint is not valid."
@@ -84,6 +96,7 @@ codes! {
     NOT_MODIFIED "NotModified" 304 "Not Modified"
     OBJECT_LOCK_CONFIGURATION_NOT_FOUND "ObjectLockConfigurationNotFoundError" 404 "Object Lock configuration does not exist for this bucket"
     OWNERSHIP_CONTROLS_NOT_FOUND "OwnershipControlsNotFoundError" 404 "The bucket ownership controls were not found"
+    OPERATION_ABORTED "OperationAborted" 409 "A conflicting conditional operation is currently in progress against this resource. Please try again."
     PRECONDITION_FAILED "PreconditionFailed" 412 "At least one of the pre-conditions you specified did not hold"
     REPLICATION_CONFIGURATION_NOT_FOUND "ReplicationConfigurationNotFoundError" 404 "The replication configuration was not found"
     REQUEST_HEADER_SECTION_TOO_LARGE "RequestHeaderSectionTooLarge" 400 "Your request header section exceeds the maximum allowed size."
@@ -141,7 +154,63 @@ impl S3Error {
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.1).expect("codes carry valid statuses")
     }
+
+    /// The XML body; also of an error that comes after a 200 was sent (copy, complete).
+    pub fn to_xml(&self, resource: &str, request_id: &str, host_id: &str) -> String {
+        let mut xml = String::with_capacity(512);
+        xml.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
+        element(&mut xml, "Code", self.code.0);
+        element(&mut xml, "Message", &self.message);
+        for (name, text) in &self.details {
+            element(&mut xml, name, text);
+        }
+        element(&mut xml, "Resource", resource);
+        element(&mut xml, "RequestId", request_id);
+        element(&mut xml, "HostId", host_id);
+        xml.push_str("</Error>");
+        xml
+    }
+
+    /// As the error of a body that is cut; comes back out of the engine with its code (`From<EngineError>`).
+    pub fn into_body_error(self) -> BodyError {
+        BodyError::Refused(Box::new(RefusedBody(self)))
+    }
+
+    /// Tells the client when to come back.
+    fn with_retry(self) -> Self {
+        if self.code.1 == 503 { self.header(RETRY_AFTER, RETRY_AFTER_SECONDS) } else { self }
+    }
 }
+
+/// Writes `<name>text</name>`; what XML 1.0 cannot hold becomes U+FFFD.
+fn element(xml: &mut String, name: &str, text: &str) {
+    let _ = write!(xml, "<{name}>");
+    for c in text.chars() {
+        match c {
+            '&' => xml.push_str("&amp;"),
+            '<' => xml.push_str("&lt;"),
+            '>' => xml.push_str("&gt;"),
+            '\r' => xml.push_str("&#13;"),
+            '\t' | '\n' => xml.push(c),
+            c if (c as u32) < 0x20 || matches!(c, '\u{fffe}' | '\u{ffff}') => xml.push('\u{fffd}'),
+            c => xml.push(c),
+        }
+    }
+    let _ = write!(xml, "</{name}>");
+}
+
+/// A time as HTTP headers show it, in whole seconds.
+pub(crate) fn http_date(at: Timestamp) -> String {
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(at.as_secs()))
+}
+
+impl fmt::Display for S3Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.0, self.message)
+    }
+}
+
+impl std::error::Error for S3Error {}
 
 impl From<S3ErrorCode> for S3Error {
     fn from(code: S3ErrorCode) -> Self {
@@ -182,17 +251,24 @@ pub fn code_of(code: ErrorCode) -> S3ErrorCode {
     }
 }
 
+impl From<BodyError> for S3Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Incomplete => Self::from(S3ErrorCode::INCOMPLETE_BODY),
+            BodyError::Refused(cause) => match cause.downcast::<RefusedBody>() {
+                Ok(refused) => refused.0,
+                Err(cause) => Self::new(S3ErrorCode::INVALID_REQUEST, cause.to_string()),
+            },
+        }
+    }
+}
+
 impl From<EngineError> for S3Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::NotModified { etag, modified } => Self::from(S3ErrorCode::NOT_MODIFIED)
-                .header(http::header::ETAG, format!("\"{etag}\""))
-                .header(
-                    http::header::LAST_MODIFIED,
-                    httpdate::fmt_http_date(
-                        std::time::UNIX_EPOCH + std::time::Duration::from_secs(modified.as_secs()),
-                    ),
-                ),
+                .header(ETAG, format!("\"{etag}\""))
+                .header(LAST_MODIFIED, http_date(modified)),
             EngineError::Refused { code, detail } => {
                 // Codes that say all there is to say keep AWS's sentence; clients and tests compare it.
                 let says = matches!(
@@ -201,23 +277,31 @@ impl From<EngineError> for S3Error {
                         | ErrorCode::TooLarge
                         | ErrorCode::BadDigest
                         | ErrorCode::NotImplemented
+                        | ErrorCode::StorageFull
+                        | ErrorCode::InsufficientDomains
                 );
-                Self::new(code_of(code), if says { detail } else { String::new() })
+                Self::new(code_of(code), if says { detail } else { String::new() }).with_retry()
             }
-            EngineError::Body(object_engine::BodyError::Refused(cause)) => {
-                match cause.downcast::<RefusedBody>() {
-                    Ok(refused) => refused.0,
-                    Err(cause) => Self::new(S3ErrorCode::INVALID_REQUEST, cause.to_string()),
-                }
-            }
+            EngineError::Body(body) => body.into(),
             other => {
                 let code = code_of(other.code());
-                if code == S3ErrorCode::INTERNAL_ERROR || code.1 == 503 {
+                if code == S3ErrorCode::INTERNAL_ERROR || code.1 >= 503 {
                     tracing::error!(error = %other, "an operation failed inside");
                 }
-                Self::from(code)
+                Self::from(code).with_retry()
             }
         }
+    }
+}
+
+impl From<IamError> for S3Error {
+    fn from(error: IamError) -> Self {
+        let code = code_of(error.code());
+        if code.1 >= 500 {
+            tracing::error!(%error, "identity and access failed inside");
+        }
+        // Whoever may not do it learns no more than that: AWS's sentence alone.
+        Self::from(code).with_retry()
     }
 }
 
@@ -225,3 +309,7 @@ impl From<EngineError> for S3Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct RefusedBody(pub S3Error);
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod error_tests;

@@ -1,11 +1,20 @@
-//! Root key (generation) → bucket keys (random, wrapped) → segment keys (derived). See design/keys.md.
+//! Root key (generation) → bucket keys (random, wrapped) → segment keys (derived).
 //!
-//! Invariant: keys live in zeroised memory and appear in no log, error, Debug output or metric.
+//! Invariants: keys live in zeroised memory and appear in no log, error, Debug output or metric. A key never does two
+//! jobs: wrapping, sealing values and deriving segment keys each use a key of their own, derived with HKDF-SHA256. May
+//! import `grid-types` and `sys`.
 
 mod bucket_key;
 mod error;
+mod key_file;
 mod root_key;
+mod secret;
 
 pub use bucket_key::{BucketKey, SealedValue, WrappedKey};
 pub use error::KeyringError;
+pub use key_file::KEY_FILE_BYTES;
 pub use root_key::RootKey;
+pub use secret::SEALED_VALUE_OVERHEAD_BYTES;
+
+#[cfg(test)]
+mod tests;

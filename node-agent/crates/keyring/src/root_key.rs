@@ -1,59 +1,100 @@
-//! The root key and the file it lives in at first: 0600, beside the data or wherever `--key-file` says.
+//! The root key: wraps bucket keys, seals the few secrets of the root shard.
 
+use std::fmt;
 use std::path::Path;
 
 use grid_types::BucketId;
 use sys::Random;
+use zeroize::Zeroizing;
 
-use crate::{BucketKey, KeyringError, SealedValue, WrappedKey};
+use crate::secret::{KEY_BYTES, Secret};
+use crate::{BucketKey, KeyringError, SealedValue, WrappedKey, key_file};
+
+const WRAP_LABEL: &str = "shoal wrap v1";
+const VALUE_LABEL: &str = "shoal root value v1";
+const FIRST_GENERATION: u32 = 1;
 
 /// The grid's root key. Zeroised on drop. Clones share it.
 #[derive(Clone)]
-pub struct RootKey {}
+pub struct RootKey {
+    generation: u32,
+    secret: Secret,
+    wrapping: Secret,
+    values: Secret,
+}
 
 impl RootKey {
+    pub(crate) fn new(generation: u32, secret: Secret) -> Self {
+        let (wrapping, values) = (secret.child(WRAP_LABEL), secret.child(VALUE_LABEL));
+        Self { generation, secret, wrapping, values }
+    }
+
     /// A fresh key of generation 1.
-    pub fn generate(_random: &dyn Random) -> Self {
-        todo!()
+    pub fn generate(random: &dyn Random) -> Self {
+        Self::new(FIRST_GENERATION, Secret::generate(random))
     }
 
     /// Reads a key file; refuses one that others may read.
-    pub fn load(_path: &Path) -> Result<Self, KeyringError> {
-        todo!()
+    pub fn load(path: &Path) -> Result<Self, KeyringError> {
+        let (generation, secret) = key_file::load(path)?;
+        Ok(Self::new(generation, secret))
     }
 
-    /// Writes a key file durably with mode 0600; refuses to replace one.
-    pub fn save(&self, _path: &Path) -> Result<(), KeyringError> {
-        todo!()
+    /// Writes a key file durably with mode 0600; refuses to replace one. Blocks.
+    pub fn save(&self, path: &Path) -> Result<(), KeyringError> {
+        key_file::save(path, self.generation, &self.secret)
     }
 
     /// Grows with each rotation.
     pub fn generation(&self) -> u32 {
-        todo!()
+        self.generation
     }
 
     /// Draws a bucket key and wraps it (XChaCha20-Poly1305; bound to bucket, generation and root generation).
     pub fn new_bucket_key(
         &self,
-        _bucket: BucketId,
-        _generation: u32,
-        _random: &dyn Random,
+        bucket: BucketId,
+        generation: u32,
+        random: &dyn Random,
     ) -> (BucketKey, WrappedKey) {
-        todo!()
+        let secret = Secret::generate(random);
+        let associated = wrap_associated(bucket, generation, self.generation);
+        let SealedValue(bytes) = self.wrapping.seal(&associated, secret.expose(), random);
+        let wrapped = WrappedKey { generation, root_generation: self.generation, bytes };
+        (BucketKey::new(generation, secret), wrapped)
     }
 
     /// Opens a wrapped bucket key.
-    pub fn unwrap(&self, _bucket: BucketId, _wrapped: &WrappedKey) -> Result<BucketKey, KeyringError> {
-        todo!()
+    pub fn unwrap(&self, bucket: BucketId, wrapped: &WrappedKey) -> Result<BucketKey, KeyringError> {
+        const WHAT: &str = "a bucket key wrapped by the root key";
+        let associated = wrap_associated(bucket, wrapped.generation, wrapped.root_generation);
+        let plain = Zeroizing::new(self.wrapping.open(&associated, &wrapped.bytes, WHAT)?);
+        let bytes: &[u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| KeyringError::Unwrap(WHAT))?;
+        Ok(BucketKey::new(wrapped.generation, Secret::copied(bytes)))
     }
 
     /// Seals a small secret (an S3 secret key); `label` is bound to it.
-    pub fn seal_value(&self, _label: &str, _plain: &[u8], _random: &dyn Random) -> SealedValue {
-        todo!()
+    pub fn seal_value(&self, label: &str, plain: &[u8], random: &dyn Random) -> SealedValue {
+        self.values.seal(label.as_bytes(), plain, random)
     }
 
     /// Opens what `seal_value` made with the same label.
-    pub fn open_value(&self, _label: &str, _sealed: &SealedValue) -> Result<Vec<u8>, KeyringError> {
-        todo!()
+    pub fn open_value(&self, label: &str, sealed: &SealedValue) -> Result<Vec<u8>, KeyringError> {
+        self.values.open(label.as_bytes(), &sealed.0, "a value sealed by the root key")
+    }
+}
+
+/// What the tag of a wrapped key also covers: bucket id ‖ key generation ‖ root generation, big endian.
+fn wrap_associated(bucket: BucketId, generation: u32, root_generation: u32) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(bucket.as_bytes());
+    bytes[16..20].copy_from_slice(&generation.to_be_bytes());
+    bytes[20..].copy_from_slice(&root_generation.to_be_bytes());
+    bytes
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RootKey").field("generation", &self.generation).finish_non_exhaustive()
     }
 }

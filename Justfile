@@ -51,3 +51,9 @@ clients *options: build
 release:
     cargo build --locked --release -p node-agent
     ls -l target/release/shoal
+
+# PUT and GET of 4 KiB, 1 MiB and 64 MiB at 1, 8 and 32 in flight, with CPU, memory and the disk's own rate. Another server:
+# `just bench --endpoint http://HOST:PORT --access-key … --secret-key … --pid PID`.
+bench *options:
+    cargo build --locked --release -p node-agent -p load-generator
+    target/release/shoal-load {{options}}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_types::Timestamp;
+use parking_lot::Mutex;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Where time comes from.
 pub trait Clock: Send + Sync + 'static {
@@ -20,43 +22,85 @@ pub struct RealClock;
 
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
-        todo!()
+        let micros = duration(clock_gettime(ClockId::Realtime)).as_micros();
+        Timestamp(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
     fn since_boot(&self) -> Duration {
-        todo!()
+        duration(clock_gettime(ClockId::Boottime))
+    }
+}
+
+/// A board without a battery may believe that it is 1969; that reads as the epoch.
+fn duration(time: Timespec) -> Duration {
+    match (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) {
+        (Ok(seconds), Ok(nanos)) => Duration::new(seconds, nanos),
+        _ => Duration::ZERO,
     }
 }
 
 /// A clock that tests move by hand. Clones share it.
 #[derive(Clone)]
 pub struct SimClock {
-    _state: Arc<()>,
+    state: Arc<Mutex<SimTime>>,
+}
+
+struct SimTime {
+    wall: Timestamp,
+    boot: Duration,
 }
 
 impl SimClock {
     /// Starts at `now`, with an uptime of one hour.
-    pub fn new(_now: Timestamp) -> Self {
-        todo!()
+    pub fn new(now: Timestamp) -> Self {
+        Self { state: Arc::new(Mutex::new(SimTime { wall: now, boot: Duration::from_secs(3_600) })) }
     }
 
     /// Moves both clocks forward.
-    pub fn advance(&self, _by: Duration) {
-        todo!()
+    pub fn advance(&self, by: Duration) {
+        let mut state = self.state.lock();
+        state.wall = state.wall.plus(by);
+        state.boot += by;
     }
 
     /// Steps the wall clock alone, in either direction.
-    pub fn step_wall(&self, _to: Timestamp) {
-        todo!()
+    pub fn step_wall(&self, to: Timestamp) {
+        self.state.lock().wall = to;
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        todo!()
+        self.state.lock().wall
     }
 
     fn since_boot(&self) -> Duration {
-        todo!()
+        self.state.lock().boot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_clocks_go_forward() {
+        let clock = RealClock;
+        let (wall, boot) = (clock.now(), clock.since_boot());
+        assert!(wall > Timestamp::from_secs(1_600_000_000), "the wall clock reads {wall:?}");
+        assert!(boot > Duration::ZERO);
+        assert!(clock.since_boot() >= boot);
+    }
+
+    #[test]
+    fn stepping_the_wall_leaves_the_uptime() {
+        let clock = SimClock::new(Timestamp::from_secs(1_000));
+        let twin = clock.clone();
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(twin.now(), Timestamp::from_secs(1_005));
+        assert_eq!(twin.since_boot(), Duration::from_secs(3_605));
+        twin.step_wall(Timestamp::from_secs(10));
+        assert_eq!(clock.now(), Timestamp::from_secs(10));
+        assert_eq!(clock.since_boot(), Duration::from_secs(3_605));
     }
 }

@@ -9,5 +9,5 @@ pub mod disk;
 pub mod random;
 
 pub use clock::{Clock, RealClock, SimClock};
-pub use disk::{DirEntry, Disk, DiskFile, FaultDisk, RealDisk, Space};
+pub use disk::{DirEntry, Disk, DiskFile, FaultDisk, MutantDisk, PowerSupply, RealDisk, Space, SyncSite};
 pub use random::{Random, RealRandom, SeededRandom};

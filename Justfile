@@ -57,3 +57,12 @@ release:
 bench *options:
     cargo build --locked --release -p node-agent -p load-generator
     target/release/shoal-load {{options}}
+
+# Rot, lost and cloned drives, kill -9 under load, memory under load: against the real binary.
+faults *options: build
+    cargo build --locked --profile {{profile}} -p load-generator
+    SHOAL_BIN={{shoal}} SHOAL_LOAD_BIN=target/{{profile}}/shoal-load node-agent/tests/faults/run {{options}}
+
+# The long work: 200 kills under load.
+torture: build
+    SHOAL_BIN={{shoal}} SHOAL_KILLS=200 node-agent/tests/faults/run -k kill

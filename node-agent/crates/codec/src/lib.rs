@@ -12,4 +12,4 @@ pub mod self_test;
 pub use erasure::{ErasureCode, ErasureError};
 pub use frame::{FRAME_HASH_BYTES, FrameHasher};
 pub use layout::SegmentLayout;
-pub use seal::{SealContext, SealError, Sealer, SegmentKey};
+pub use seal::{SEAL_FORMAT_VERSION, SealContext, SealError, Sealer, SegmentKey, choose_cipher, cpu_has_aes};

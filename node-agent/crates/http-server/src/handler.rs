@@ -4,9 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
-use crate::ResponseBody;
+use crate::{RequestBody, ResponseBody};
 
 /// 16 upper-case hex digits, as AWS's look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,10 +30,14 @@ pub struct Peer {
 
 /// Answers requests. Panics are caught by the server: 500, logged, the connection closed.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. Errors are answers.
+    /// Answers one request. Errors are answers. Dropped when the client leaves before the answer.
+    ///
+    /// `Expect: 100-continue` is answered when the body is first polled; a body that is never polled is never asked
+    /// for. A short body that the handler leaves unread is read and dropped by the server, a long one closes the
+    /// connection after the answer. `RequestLabels` in the answer's extensions reach the observer.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         peer: Peer,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }

@@ -1,31 +1,27 @@
-//! What a listener tells about each finished request: for metrics and the access log.
+//! What is told of each finished request: for metrics and the access log.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::RequestId;
 
-/// Bytes of the request target that a record keeps; the rest is cut.
-pub const RECORD_TARGET_BYTES_MAX: usize = 2_048;
-
-/// What a handler says of a request. It puts this into the extensions of its answer; the server takes it out again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a handler says of its request, put into the extensions of its answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestLabels {
-    /// The operation's name from the front door's table, for example `PutObject`. One of few: it labels metrics.
+    /// The operation, for example `PutObject`; a fixed list, so that it can label a metric.
     pub operation: &'static str,
-    /// The access key (never its secret) or other caller that was proven.
-    pub caller: Option<String>,
-    /// The error code that the answer carries, for example `NoSuchKey`.
-    pub error: Option<String>,
+    /// The error code of the answer, for example `NoSuchKey`.
+    pub error_code: Option<&'static str>,
 }
 
-/// One request, told after the last byte of its answer was sent or its connection broke.
+/// One finished request.
 #[derive(Debug, Clone)]
 pub struct RequestRecord {
-    /// Its id, as in the answer's headers.
+    /// The id in the answer and in the logs.
     pub request_id: RequestId,
     /// The client; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
@@ -33,26 +29,45 @@ pub struct RequestRecord {
     pub tls: bool,
     /// The method.
     pub method: Method,
-    /// Path and query as sent, at most `RECORD_TARGET_BYTES_MAX`. May hold a presigned signature: mask before writing.
-    pub target: String,
-    /// The status of the answer.
-    pub status: u16,
+    /// Path as sent, without the query (which may hold a signature).
+    pub path: String,
+    /// `User-Agent`, where it is text.
+    pub user_agent: Option<String>,
     /// What the handler said.
     pub labels: RequestLabels,
-    /// Body bytes taken from the client.
+    /// The status; `None` where the client left before an answer.
+    pub status: Option<StatusCode>,
+    /// Body bytes received, as the handler saw them (before any decoding of its own).
     pub bytes_in: u64,
-    /// Body bytes sent to the client.
+    /// Body bytes handed to the connection.
     pub bytes_out: u64,
-    /// From the last header byte to the head of the answer.
-    pub answered_after: Duration,
-    /// From the last header byte to the last byte of the answer.
-    pub finished_after: Duration,
-    /// False where the connection broke or the body failed before its end.
+    /// From the last header byte to the end of the answer.
+    pub duration: Duration,
+    /// From the last header byte to the first body byte of the answer, or to its head where it has no body.
+    pub time_to_first_byte: Option<Duration>,
+    /// False where the answer broke off, or there was none.
     pub complete: bool,
 }
 
-/// Is told of every finished request. Called on the connection's task: must neither block nor fail.
-pub trait RequestObserver: fmt::Debug + Send + Sync + 'static {
-    /// One request is over.
-    fn finished(&self, record: RequestRecord);
+/// Told once of each finished request, in the connection's task: must neither block nor take long.
+pub trait RequestObserver: Send + Sync + 'static {
+    /// A request ended.
+    fn request_finished(&self, record: &RequestRecord);
+}
+
+/// An observer or none.
+#[derive(Clone, Default)]
+pub struct Observer(pub(crate) Option<Arc<dyn RequestObserver>>);
+
+impl Observer {
+    /// This one.
+    pub fn new(observer: Arc<dyn RequestObserver>) -> Self {
+        Self(Some(observer))
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer(set)" } else { "Observer(none)" })
+    }
 }

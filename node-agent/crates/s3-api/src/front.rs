@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
-use http_server::{Handler, Peer, ResponseBody};
-use hyper::body::Incoming;
+use http_server::{Handler, Peer, RequestBody, ResponseBody};
 use iam::Iam;
 use object_engine::ObjectEngine;
 use sys::Clock;
@@ -24,7 +23,7 @@ pub struct S3Front {
 }
 
 impl Handler for S3Front {
-    async fn handle(&self, _request: Request<Incoming>, _peer: Peer) -> Response<ResponseBody> {
+    async fn handle(&self, _request: Request<RequestBody>, _peer: Peer) -> Response<ResponseBody> {
         todo!()
     }
 }

@@ -103,7 +103,8 @@ mod tests {
         let start = Duration::from_secs(100);
         cache.insert(0, "known", Some(key("known")), start);
         cache.insert(0, "unknown", None, start);
-        let at = |cache: &KeyCache, id: &str, after| cache.get(id, start + after).map(|found| found.is_some());
+        let at =
+            |cache: &KeyCache, id: &str, after| cache.get(id, start + after).map(|found| found.is_some());
         assert_eq!(at(&cache, "known", Duration::ZERO), Some(true));
         assert_eq!(at(&cache, "known", KNOWN_AGE_MAX), None);
         assert_eq!(at(&cache, "unknown", Duration::ZERO), Some(false));
@@ -131,6 +132,8 @@ mod tests {
             assert!(cache.known.len() <= CACHED_KEYS_MAX && cache.unknown.len() <= CACHED_KEYS_MAX);
         }
         let last = 3 * CACHED_KEYS_MAX - 1;
-        assert!(cache.known.contains_key(&format!("k{last}")) && cache.unknown.contains_key(&format!("u{last}")));
+        assert!(
+            cache.known.contains_key(&format!("k{last}")) && cache.unknown.contains_key(&format!("u{last}"))
+        );
     }
 }

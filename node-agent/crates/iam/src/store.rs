@@ -156,7 +156,8 @@ impl Iam {
         let mut keys = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.shared.meta.records(RecordKind::AccessKey, after.as_deref(), RECORDS_PAGE).await?;
+            let page =
+                self.shared.meta.records(RecordKind::AccessKey, after.as_deref(), RECORDS_PAGE).await?;
             for record in &page {
                 let id = String::from_utf8_lossy(&record.key);
                 let stored = StoredKey::decode(&record.value).ok_or_else(|| damaged(&id))?;

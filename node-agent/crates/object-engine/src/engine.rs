@@ -1,198 +1,145 @@
-//! The entry point: what the front doors call.
+//! The entry point: what the front doors call. The operations lie in a file a family.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use grid_types::{BucketName, ObjectKey, UploadId, VersionId};
+use grid_types::{BucketName, ErrorCode, OpId, ProfileChoice, VersionId};
 use keyring::RootKey;
 use meta_store::root::Bucket;
-use meta_store::{MetaStore, WriteCondition};
+use meta_store::{Command, MetaStore, Outcome};
 use segment_store::SegmentStore;
 use sys::{Clock, Random};
 
-use crate::types::{
-    CompletePart, CopySource, CreateUpload, GetObject, ListObjects, ListUploads, ObjectInfo, ObjectListing,
-    ObjectReader, PartInfo, PutObject, PutPart, UploadListing, Written, WrittenPart,
-};
-use crate::{Attributes, Checksum, ChecksumKind, ChecksumType, EngineConfig, EngineError};
+use crate::keys::BucketKeys;
+use crate::{EngineConfig, EngineError};
+
+/// The storage class of objects that name none.
+pub const STANDARD: &str = "STANDARD";
+/// Tries of one commit that met a changed bucket, a moved shard or a full queue.
+const COMMIT_TRIES_MAX: u32 = 6;
+/// Pause before the second try; doubles with each.
+const COMMIT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Object operations on the grid. Cheap to clone.
 ///
 /// Cancellation: reads are safe to drop. A dropped write either commits whole or leaves garbage that is reaped.
 #[derive(Clone)]
-pub struct ObjectEngine {}
+pub struct ObjectEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    meta: MetaStore,
+    segments: SegmentStore,
+    keys: BucketKeys,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    config: EngineConfig,
+}
 
 impl ObjectEngine {
     /// Over metadata, segments and keys.
     pub fn new(
-        _meta: MetaStore,
-        _segments: SegmentStore,
-        _root_key: RootKey,
-        _clock: Arc<dyn Clock>,
-        _random: Arc<dyn Random>,
-        _config: EngineConfig,
+        meta: MetaStore,
+        segments: SegmentStore,
+        root_key: RootKey,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        config: EngineConfig,
     ) -> Self {
-        todo!()
+        let keys = BucketKeys::new(meta.clone(), root_key);
+        Self { shared: Arc::new(Shared { meta, segments, keys, clock, random, config }) }
     }
 
-    /// Makes a bucket.
-    pub async fn create_bucket(&self, _name: &BucketName, _owner: &str) -> Result<Bucket, EngineError> {
-        todo!()
+    /// Limits and settings.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
     }
 
-    /// Deletes an empty bucket.
-    pub async fn delete_bucket(&self, _name: &BucketName) -> Result<(), EngineError> {
-        todo!()
+    pub(crate) fn meta(&self) -> &MetaStore {
+        &self.shared.meta
+    }
+
+    pub(crate) fn segments(&self) -> &SegmentStore {
+        &self.shared.segments
+    }
+
+    pub(crate) fn keys(&self) -> &BucketKeys {
+        &self.shared.keys
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    pub(crate) fn random(&self) -> &dyn Random {
+        &*self.shared.random
+    }
+
+    pub(crate) fn new_version(&self) -> VersionId {
+        VersionId::from(self.shared.random.id())
+    }
+
+    /// The class's name for the row, and its profile.
+    pub(crate) fn storage_class(&self, asked: Option<&str>) -> Result<(String, ProfileChoice), EngineError> {
+        let class = asked.unwrap_or(STANDARD);
+        let profile = match self.shared.config.storage_classes.get(class) {
+            Some(profile) => *profile,
+            None if class == STANDARD => self.shared.config.profile,
+            None => {
+                let known: Vec<&str> = std::iter::once(STANDARD)
+                    .chain(self.shared.config.storage_classes.keys().map(String::as_str))
+                    .collect();
+                let detail = format!(
+                    "The storage class you specified is not valid; this grid has {}",
+                    known.join(", ")
+                );
+                return Err(EngineError::invalid_argument(detail));
+            }
+        };
+        Ok((class.to_owned(), profile))
+    }
+
+    /// Commits under one op id. `command` is made anew for each try with the bucket's generation; a bucket that was
+    /// deleted meanwhile is NoSuchBucket even where another one has its name by now, since the body is sealed for the
+    /// old one.
+    pub(crate) async fn commit(
+        &self,
+        bucket: &Bucket,
+        command: impl Fn(u64) -> Command,
+    ) -> Result<Outcome, EngineError> {
+        let op: OpId = self.shared.meta.new_op();
+        let mut generation = bucket.generation;
+        let mut pause = COMMIT_PAUSE;
+        for _ in 1..COMMIT_TRIES_MAX {
+            let error = match self.shared.meta.commit(op, command(generation)).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            match error.code() {
+                ErrorCode::StaleGeneration => generation = self.same_bucket(bucket).await?.generation,
+                ErrorCode::WrongShard | ErrorCode::SlowDown => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                _ => return Err(error.into()),
+            }
+        }
+        Ok(self.shared.meta.commit(op, command(generation)).await?)
+    }
+
+    async fn same_bucket(&self, bucket: &Bucket) -> Result<Bucket, EngineError> {
+        let now = self.bucket(&bucket.name).await?;
+        if now.id == bucket.id { Ok(now) } else { Err(EngineError::no_such_bucket(&bucket.name)) }
     }
 
     /// The bucket, or NoSuchBucket.
-    pub async fn bucket(&self, _name: &BucketName) -> Result<Bucket, EngineError> {
-        todo!()
+    pub async fn bucket(&self, name: &BucketName) -> Result<Bucket, EngineError> {
+        self.shared.meta.bucket(name).await?.ok_or_else(|| EngineError::no_such_bucket(name))
     }
+}
 
-    /// Buckets by name, after `after`, at most `limit`.
-    pub async fn list_buckets(
-        &self,
-        _after: Option<&BucketName>,
-        _limit: usize,
-    ) -> Result<Vec<Bucket>, EngineError> {
-        todo!()
-    }
-
-    /// Stores an object.
-    pub async fn put_object(&self, _request: PutObject) -> Result<Written, EngineError> {
-        todo!()
-    }
-
-    /// All but the body.
-    pub async fn head_object(&self, _request: GetObject) -> Result<ObjectInfo, EngineError> {
-        todo!()
-    }
-
-    /// The object and a reader over the asked range.
-    pub async fn get_object(&self, _request: GetObject) -> Result<(ObjectInfo, ObjectReader), EngineError> {
-        todo!()
-    }
-
-    /// Deletes; `None` where nothing was there.
-    pub async fn delete_object(
-        &self,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _version: Option<VersionId>,
-        _condition: WriteCondition,
-    ) -> Result<Option<VersionId>, EngineError> {
-        todo!()
-    }
-
-    /// Copies. `attributes` replaces the source's (`REPLACE`); `None` keeps them (`COPY`). A copy onto itself needs
-    /// `attributes` or another storage class. `checksum` asks for another algorithm than the source's.
-    pub async fn copy_object(
-        &self,
-        _source: CopySource,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _attributes: Option<Attributes>,
-        _storage_class: Option<String>,
-        _checksum: Option<ChecksumKind>,
-        _condition: WriteCondition,
-    ) -> Result<Written, EngineError> {
-        todo!()
-    }
-
-    /// One page of a bucket.
-    pub async fn list_objects(
-        &self,
-        _bucket: &BucketName,
-        _query: ListObjects,
-    ) -> Result<ObjectListing, EngineError> {
-        todo!()
-    }
-
-    /// Opens a multipart upload.
-    pub async fn create_upload(&self, _request: CreateUpload) -> Result<UploadId, EngineError> {
-        todo!()
-    }
-
-    /// The checksum choice of an open upload, or NoSuchUpload.
-    pub async fn upload_checksum(
-        &self,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _upload: UploadId,
-    ) -> Result<Option<(ChecksumKind, ChecksumType)>, EngineError> {
-        todo!()
-    }
-
-    /// Stores a part.
-    pub async fn put_part(&self, _request: PutPart) -> Result<WrittenPart, EngineError> {
-        todo!()
-    }
-
-    /// Stores a part from another object.
-    pub async fn copy_part(
-        &self,
-        _source: CopySource,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _upload: UploadId,
-        _number: u16,
-    ) -> Result<WrittenPart, EngineError> {
-        todo!()
-    }
-
-    /// Parts of an open upload, after `after`, at most `limit`; true where more follow. Also its row's info.
-    pub async fn list_parts(
-        &self,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _upload: UploadId,
-        _after: u16,
-        _limit: usize,
-    ) -> Result<(crate::UploadInfo, Vec<PartInfo>, bool), EngineError> {
-        todo!()
-    }
-
-    /// Parts of a completed object (GetObjectAttributes), after `after`, at most `limit`; true where more follow.
-    pub async fn object_parts(
-        &self,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _version: VersionId,
-        _after: u16,
-        _limit: usize,
-    ) -> Result<(Vec<PartInfo>, bool), EngineError> {
-        todo!()
-    }
-
-    /// Open uploads of a bucket.
-    pub async fn list_uploads(
-        &self,
-        _bucket: &BucketName,
-        _query: ListUploads,
-    ) -> Result<UploadListing, EngineError> {
-        todo!()
-    }
-
-    /// Turns an upload into an object. `checksum` is what the client says of the whole: must match.
-    pub async fn complete_upload(
-        &self,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _upload: UploadId,
-        _parts: Vec<CompletePart>,
-        _checksum: Option<Checksum>,
-        _condition: WriteCondition,
-    ) -> Result<Written, EngineError> {
-        todo!()
-    }
-
-    /// Drops an upload.
-    pub async fn abort_upload(
-        &self,
-        _bucket: &BucketName,
-        _key: &ObjectKey,
-        _upload: UploadId,
-    ) -> Result<(), EngineError> {
-        todo!()
-    }
+/// An outcome that the command cannot have: a bug, told as one.
+pub(crate) fn unexpected(outcome: &Outcome) -> EngineError {
+    EngineError::refused(ErrorCode::Internal, format!("the metadata store answered {outcome:?}"))
 }

@@ -5,21 +5,37 @@
 
 mod attributes;
 mod body;
+mod bucket;
+mod complete;
 mod condition;
 mod config;
+mod copy;
+mod delete;
 pub mod digest;
 mod engine;
 mod error;
+mod get;
+mod keys;
+mod list;
+mod part;
+mod put;
+mod range;
+mod reader;
+mod record;
+mod sink;
 mod types;
+mod upload;
+mod write;
 
 pub use attributes::Attributes;
 pub use body::{Body, BodyError, ExpectedDigests};
 pub use condition::{ReadConditions, ReadVerdict};
 pub use config::EngineConfig;
 pub use digest::{Checksum, ChecksumKind, ChecksumType};
-pub use engine::ObjectEngine;
+pub use engine::{ObjectEngine, STANDARD};
 pub use error::EngineError;
 pub use meta_store::WriteCondition;
+pub use record::ObjectRecord;
 pub use types::{
     CompletePart, CopySource, CreateUpload, GetObject, ListObjects, ListUploads, ObjectInfo, ObjectListing,
     ObjectPart, ObjectReader, PartInfo, PutObject, PutPart, RangeSpec, UploadInfo, UploadListing, Written,

@@ -28,7 +28,10 @@ mod tests {
 
     fn refused(spec: RangeSpec, size: u64) {
         let error = spec.resolve(size).unwrap_err();
-        assert!(matches!(error, EngineError::InvalidRange { size: told } if told == size), "{spec:?} of {size}");
+        assert!(
+            matches!(error, EngineError::InvalidRange { size: told } if told == size),
+            "{spec:?} of {size}"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl ChecksumKind {
     }
 
     /// Bytes of a value.
-    pub const fn len(self) -> usize {
+    pub const fn value_bytes(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64Nvme => 8,
@@ -124,7 +124,7 @@ impl Checksum {
             None => (text, None),
         };
         let value = data_encoding::BASE64.decode(base64.as_bytes()).ok()?;
-        (value.len() == kind.len()).then(|| match parts {
+        (value.len() == kind.value_bytes()).then(|| match parts {
             Some(parts) => Self::composite(kind, value, parts),
             None => Self::full(kind, value),
         })
@@ -141,12 +141,12 @@ impl Checksum {
 }
 
 /// What a listing's row keeps of a checksum in one byte: algorithm in the low four bits, type in the high ones; 0 = none.
-pub(crate) fn tag(checksum: Option<&Checksum>) -> u8 {
+pub(crate) fn checksum_tag(checksum: Option<&Checksum>) -> u8 {
     checksum.map_or(0, |checksum| checksum.kind as u8 | (checksum.r#type as u8) << 4)
 }
 
-/// What `tag` says; `None` for 0 and for what a later release wrote.
-pub(crate) fn from_tag(tag: u8) -> Option<(ChecksumKind, ChecksumType)> {
+/// What `checksum_tag` says; `None` for 0 and for what a later release wrote.
+pub(crate) fn checksum_of_tag(tag: u8) -> Option<(ChecksumKind, ChecksumType)> {
     let kind = ChecksumKind::ALL.into_iter().find(|kind| *kind as u8 == tag & 0x0f)?;
     let r#type =
         [ChecksumType::FullObject, ChecksumType::Composite].into_iter().find(|t| *t as u8 == tag >> 4)?;

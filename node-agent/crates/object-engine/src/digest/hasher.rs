@@ -90,21 +90,11 @@ pub fn combine_crc(kind: ChecksumKind, first: &[u8], second: &[u8], second_len: 
         ChecksumKind::Crc64Nvme => crc_fast::CrcAlgorithm::Crc64Nvme,
         ChecksumKind::Sha1 | ChecksumKind::Sha256 => return None,
     };
-    let length = kind.len();
+    let length = kind.value_bytes();
     if first.len() != length || second.len() != length {
         return None;
     }
     let number = |bytes: &[u8]| bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
     let combined = crc_fast::checksum_combine(algorithm, number(first), number(second), second_len);
     Some(combined.to_be_bytes()[8 - length..].to_vec())
-}
-
-/// The ETag of a multipart object: hex of the MD5 of the parts' MD5s one behind the other, `-`, their number.
-pub fn composite_etag<'a>(parts: impl IntoIterator<Item = &'a [u8; 16]>) -> String {
-    let (mut md5, mut count) = (Md5Hasher::default(), 0u32);
-    for part in parts {
-        md5.update(part);
-        count += 1;
-    }
-    format!("{}-{count}", data_encoding::HEXLOWER.encode(&md5.finish()))
 }

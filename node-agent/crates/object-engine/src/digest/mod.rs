@@ -8,8 +8,9 @@ mod hasher;
 mod pipeline;
 
 pub use checksum::{Checksum, ChecksumKind, ChecksumType};
-pub use hasher::{ChecksumHasher, Md5Hasher, combine_crc, composite_etag};
-pub use pipeline::{DIGEST_OFFLOAD_BYTES, DigestPipeline, Digests};
+pub(crate) use checksum::{checksum_of_tag, checksum_tag};
+pub use hasher::{ChecksumHasher, Md5Hasher, combine_crc};
+pub use pipeline::{DIGEST_OFFLOAD_BYTES, DigestLost, DigestPipeline, Digests};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! A small S3 client: Signature Version 4 with unsigned payloads over one keep-alive connection.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -26,6 +27,8 @@ pub struct Target {
 pub struct Connection {
     target: Target,
     sender: SendRequest<Full<Bytes>>,
+    /// A second handle of the socket, for its options.
+    socket: std::os::fd::OwnedFd,
 }
 
 impl Target {
@@ -57,6 +60,7 @@ impl Target {
             .await
             .map_err(|error| format!("connecting to {}: {error}", self.address))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let socket = stream.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(1 << 20)
             .handshake(TokioIo::new(stream))
@@ -65,7 +69,7 @@ impl Target {
         tokio::spawn(async move {
             let _closed = connection.await;
         });
-        Ok(Connection { target: self.clone(), sender })
+        Ok(Connection { target: self.clone(), sender, socket })
     }
 
     /// The `Authorization` header for a request without query.
@@ -116,7 +120,16 @@ impl Connection {
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
         self.sender.ready().await.map_err(|error| error.to_string())?;
-        let mut answer = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+        // Sending puts the socket back into delayed-ACK mode, where a server without TCP_NODELAY waits 40 ms: switch it
+        // off once the request is on its way.
+        let quick_ack = async {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            rustix::net::sockopt::set_tcp_quickack(&self.socket, true)
+        };
+        let (answer, switched) = tokio::join!(self.sender.send_request(request), quick_ack);
+        switched.map_err(|error| error.to_string())?;
+        let mut answer = answer.map_err(|error| error.to_string())?;
         let mut length = 0;
         while let Some(frame) = answer.body_mut().frame().await {
             let frame = frame.map_err(|error| format!("reading the answer: {error}"))?;

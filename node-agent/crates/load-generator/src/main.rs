@@ -116,11 +116,15 @@ async fn run(options: Options) -> Result<(), String> {
     let idle_rss = served.rss_bytes();
     let mut cells: Vec<Cell> = Vec::new();
     for &size in &sizes {
+        let mut keys = 0;
         for &concurrency in &options.concurrency {
             for verb in [Verb::Put, Verb::Get] {
-                let plan = Plan { verb, size, concurrency, seconds: options.seconds };
+                let plan = Plan { verb, size, concurrency, seconds: options.seconds, keys };
                 let cell = measure::run(&target, bucket, &plan, &served).await?;
                 eprintln!("{}", report::line(&cell));
+                if verb == Verb::Put {
+                    keys = keys.max(cell.operations);
+                }
                 cells.push(cell);
             }
         }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::client::Target;
 use crate::process::Served;
 
-/// Keys written by a PUT cell and read by the GET cell after it.
-const KEYS: u64 = 64;
+/// Keys that PUT cells of one size go round, and that GET cells read back.
+pub const KEYS_MAX: u64 = 64;
 /// How often memory is sampled.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
@@ -29,6 +29,8 @@ pub struct Plan {
     pub size: u64,
     pub concurrency: usize,
     pub seconds: f64,
+    /// Keys of this size that were written before: what a GET may ask for.
+    pub keys: u64,
 }
 
 /// What was measured.
@@ -51,6 +53,10 @@ pub struct Cell {
 
 /// Keeps `concurrency` requests in flight until the time is over; each worker does at least one.
 pub async fn run(target: &Target, bucket: &str, plan: &Plan, served: &Served) -> Result<Cell, String> {
+    let keys = match plan.verb {
+        Verb::Put => KEYS_MAX,
+        Verb::Get => plan.keys.clamp(1, KEYS_MAX),
+    };
     let body = Bytes::from(noise(plan.size));
     let next = Arc::new(AtomicU64::new(0));
     let mut connections = Vec::new();
@@ -68,7 +74,7 @@ pub async fn run(target: &Target, bucket: &str, plan: &Plan, served: &Served) ->
             let mut times = Vec::new();
             let mut errors = 0u64;
             loop {
-                let number = next.fetch_add(1, Ordering::Relaxed) % KEYS;
+                let number = next.fetch_add(1, Ordering::Relaxed) % keys;
                 let path = format!("/{bucket}/{size}/{number}");
                 let sent = Instant::now();
                 let good = match verb {

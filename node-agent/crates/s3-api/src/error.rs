@@ -66,6 +66,7 @@ codes! {
     INVALID_PART_NUMBER "InvalidPartNumber" 416 "The requested partnumber is not satisfiable"
     INVALID_PART_ORDER "InvalidPartOrder" 400 "The list of parts was not in ascending order. Parts must be ordered by part number."
     INVALID_RANGE "InvalidRange" 416 "The requested range is not satisfiable"
+    INVALID_REDIRECT_LOCATION "InvalidRedirectLocation" 400 "The website redirect location must be a URL or a path."
     INVALID_REQUEST "InvalidRequest" 400 "The request is not valid."
     INVALID_STORAGE_CLASS "InvalidStorageClass" 400 "The storage class you specified is not valid"
     INVALID_TAG "InvalidTag" 400 "The tag you specified is not valid."

@@ -5,6 +5,7 @@ use http::{HeaderMap, Method};
 use http_server::Peer;
 use iam::Caller;
 use object_engine::{Body, ChecksumKind, ExpectedDigests};
+use parking_lot::Mutex;
 
 /// Decoded query parameters, in the order sent.
 #[derive(Debug, Clone, Default)]
@@ -24,8 +25,9 @@ impl Query {
 
 /// A body, decoded from aws-chunked where it was, each chunk signature and the payload hash verified as it streams.
 pub struct S3Body {
-    /// Decoded bytes.
-    pub stream: Body,
+    /// Decoded bytes. In a mutex, never locked, because handlers share a request across awaits and a `Body` is not
+    /// `Sync`: `into_inner` takes it out.
+    pub stream: Mutex<Body>,
     /// Decoded length (`x-amz-decoded-content-length` or `Content-Length`).
     pub length: Option<u64>,
     /// Filled with `Content-MD5` and checksum headers before, trailers after the stream.

@@ -22,8 +22,26 @@ pub enum SegmentError {
         /// Its code.
         code: ErrorCode,
     },
-    /// Fewer than k good chunks are left.
-    #[error("segment {segment}: {good} of {needed} good chunks found")]
+    /// The caller gave no byte, or more than it announced.
+    #[error("{given} bytes were written to a segment announced for 1 to {announced}")]
+    Length {
+        /// Bytes given.
+        given: u64,
+        /// Bytes announced at most.
+        announced: u64,
+    },
+    /// The range is empty or leaves the segment, or the segment's row contradicts itself.
+    #[error("segment {segment}: {what}")]
+    Row {
+        /// The segment.
+        segment: SegmentId,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Fewer than k good chunks are left, or answer now.
+    #[error(
+        "segment {segment}: {good} of {needed} good chunks found, {away} more on drives that do not answer"
+    )]
     Lost {
         /// The segment.
         segment: SegmentId,
@@ -31,6 +49,8 @@ pub enum SegmentError {
         good: usize,
         /// Chunks needed.
         needed: usize,
+        /// Chunks on drives that are away or failed to read.
+        away: usize,
     },
     /// Packets that verify as frames do not authenticate: wrong key, or malice.
     #[error(transparent)]
@@ -53,6 +73,9 @@ impl SegmentError {
             Self::Placement(placement::PlacementError::StorageFull) => ErrorCode::StorageFull,
             Self::Placement(_) => ErrorCode::InsufficientDomains,
             Self::AckSet { code, .. } => *code,
+            Self::Length { .. } => ErrorCode::InvalidArgument,
+            Self::Row { .. } => ErrorCode::Internal,
+            Self::Lost { good, needed, away, .. } if good + away >= *needed => ErrorCode::Unavailable,
             Self::Lost { .. } => ErrorCode::SegmentLost,
             Self::Seal(_) | Self::Erasure(_) => ErrorCode::Corrupt,
             Self::Chunk(error) => error.code(),

@@ -2,11 +2,17 @@
 //!
 //! Invariants: no plaintext leaves this crate towards a drive; each write attempt draws a fresh segment id; a returned
 //! `Segment` names only synced chunks that reach the ack set; every packet is authenticated before a byte is handed out.
+//! Memory of a stream is a few stripes, taken from the budget before they are filled.
 
+mod buffers;
+mod chunk_set;
 mod config;
 mod error;
+mod fetch;
 pub mod format;
 mod grid_view;
+mod health;
+mod open;
 mod reader;
 mod rebuild;
 mod store;

@@ -1,48 +1,117 @@
 //! The entry point.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use chunk_store::ChunkStore;
-use grid_types::{ChunkKey, DriveId, MemoryBudget, Segment};
+use codec::{ErasureCode, ErasureError};
+use grid_types::{BudgetError, ChunkKey, DriveId, MemoryBudget, MemoryPermit, Profile, Segment};
 use keyring::BucketKey;
+use parking_lot::Mutex;
 use sys::Random;
 
+use crate::buffers::BufferPool;
+use crate::health::{DamagedChunks, SlowDrives};
 use crate::{GridView, SegmentConfig, SegmentError, SegmentReader, SegmentSpec, SegmentWriter};
 
 /// Seals, codes and spreads segments. Cheap to clone.
 #[derive(Clone)]
-pub struct SegmentStore {}
+pub struct SegmentStore {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all writers and readers share.
+pub(crate) struct Shared {
+    pub chunks: ChunkStore,
+    pub grid: GridView,
+    pub random: Arc<dyn Random>,
+    pub budget: MemoryBudget,
+    pub config: SegmentConfig,
+    pub buffers: Arc<BufferPool>,
+    pub damaged: DamagedChunks,
+    pub slow: SlowDrives,
+    codes: Mutex<BTreeMap<(u8, u8), ErasureCode>>,
+}
 
 impl SegmentStore {
     /// Over this node's drives.
     pub fn new(
-        _chunks: ChunkStore,
-        _grid: GridView,
-        _random: Arc<dyn Random>,
-        _budget: MemoryBudget,
-        _config: SegmentConfig,
+        chunks: ChunkStore,
+        grid: GridView,
+        random: Arc<dyn Random>,
+        budget: MemoryBudget,
+        config: SegmentConfig,
     ) -> Self {
-        todo!()
+        let shared = Shared {
+            chunks,
+            grid,
+            random,
+            budget,
+            config,
+            buffers: Arc::default(),
+            damaged: DamagedChunks::default(),
+            slow: SlowDrives::default(),
+            codes: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The current picture of the grid.
     pub fn grid(&self) -> &GridView {
-        todo!()
+        &self.shared.grid
     }
 
-    /// Starts a segment: draws its id, chooses drives, opens chunks. Waits for memory in line.
-    pub async fn begin(&self, _spec: SegmentSpec) -> Result<SegmentWriter, SegmentError> {
-        todo!()
+    /// Starts a segment: draws its id, chooses drives, opens chunks. Waits for memory in line. Drives that refuse are
+    /// replaced by others as long as the ack set can be reached. Safe to drop.
+    pub async fn begin(&self, spec: SegmentSpec) -> Result<SegmentWriter, SegmentError> {
+        SegmentWriter::begin(self.shared.clone(), spec).await
     }
 
     /// Reads `range` (of plaintext, non-empty, within the segment).
-    pub fn read(&self, _segment: Segment, _key: BucketKey, _range: Range<u64>) -> SegmentReader {
-        todo!()
+    pub fn read(&self, segment: Segment, key: BucketKey, range: Range<u64>) -> SegmentReader {
+        SegmentReader::new(self.shared.clone(), segment, &key, range)
     }
 
     /// Chunks that reads found bad or missing since the last call: repair's queue (bounded, newest kept).
     pub fn take_damaged(&self) -> Vec<(ChunkKey, DriveId)> {
-        todo!()
+        self.shared.damaged.take()
+    }
+
+    /// Drives that were cut off twice within a minute since the last call. Whoever watches the drives sets their write
+    /// score to 0 until a probe succeeds.
+    pub fn take_slow_drives(&self) -> Vec<DriveId> {
+        self.shared.slow.take()
+    }
+
+    /// Chunks that writes left behind since the start, for metrics.
+    pub fn cut_offs(&self) -> u64 {
+        self.shared.slow.cut_offs()
+    }
+}
+
+impl Shared {
+    /// The code of a profile; `None` for copies. Matrices are made once.
+    pub fn code(&self, profile: Profile) -> Result<Option<ErasureCode>, ErasureError> {
+        let Profile::Ec { k, m } = profile else { return Ok(None) };
+        let mut codes = self.codes.lock();
+        if let Some(code) = codes.get(&(k, m)) {
+            return Ok(Some(code.clone()));
+        }
+        let code = ErasureCode::new(usize::from(k), usize::from(m))?;
+        codes.insert((k, m), code.clone());
+        Ok(Some(code))
+    }
+
+    /// Waits in line for memory, but not for ever. More than the limit has in all is cut to what it has.
+    pub async fn memory(&self, bytes: u64) -> Result<MemoryPermit, SegmentError> {
+        let bytes = bytes.min(self.budget.total());
+        if let Ok(permit) = self.budget.try_acquire(bytes) {
+            return Ok(permit);
+        }
+        match tokio::time::timeout(self.config.memory_wait_max, self.budget.acquire(bytes)).await {
+            Ok(permit) => Ok(permit?),
+            Err(_) => Err(BudgetError::Exhausted { limit: "segment streams" }.into()),
+        }
     }
 }

@@ -41,3 +41,6 @@ pub use types::{
     ObjectPart, ObjectReader, PartInfo, PutObject, PutPart, RangeSpec, UploadInfo, UploadListing, Written,
     WrittenPart,
 };
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ async fn a_key_is_made_found_disabled_and_deleted() {
     let (made, secret) = rig.iam.create("alice", None).await.unwrap();
     assert_eq!((made.id.len(), secret.len(), made.state), (20, 40, AccessKeyState::Active));
     let (found, found_secret) = rig.iam.lookup(&made.id).await.unwrap();
-    assert_eq!((&found, &**found_secret), (&made, &secret));
+    assert_eq!((&found, &*found_secret), (&made, &secret));
     assert_eq!(rig.iam.list().await.unwrap(), [made.clone()]);
     rig.iam.set_state(&made.id, AccessKeyState::Disabled).await.unwrap();
     assert_eq!(code(rig.iam.lookup(&made.id).await), Some(ErrorCode::InvalidAccessKey), "at once");

@@ -34,10 +34,10 @@ impl ObjectEngine {
     /// After a commit that failed: drops the segments where it is sure that no row names them. After any other error
     /// (no answer, a lost leader) the command may still be applied, and the reaper decides.
     pub(crate) async fn discard(&self, error: &EngineError, segments: Vec<(SegmentOwner, Segment)>) {
-        if segments.is_empty() || !surely_not_applied(error.code()) {
-            return;
+        if !segments.is_empty() && surely_not_applied(error.code()) {
+            let segments: Vec<Segment> = segments.into_iter().map(|(_, segment)| segment).collect();
+            self.segments().discard(&segments).await;
         }
-        tracing::debug!(segments = segments.len(), code = ?error.code(), "a refused write left segments to the reaper");
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct BodyPlace<'a> {
     pub(crate) profile: ProfileChoice,
 }
 
-/// Writes one part's segments. Dropping it abandons them: finished ones are orphans for the reaper.
+/// Writes one part's segments. Dropping it leaves finished ones as orphans for the reaper; `abandon` removes them.
 pub(crate) struct SegmentSink<'a> {
     store: &'a SegmentStore,
     place: BodyPlace<'a>,
@@ -69,19 +69,25 @@ impl<'a> SegmentSink<'a> {
 
     /// Syncs the last segment with the object record in its footers. All segments, in order.
     pub(crate) async fn finish(
-        mut self,
+        &mut self,
         record: Vec<u8>,
     ) -> Result<Vec<(SegmentOwner, Segment)>, EngineError> {
         let last = match self.writer.take() {
-            Some((writer, _)) => Some(writer.finish(Some(record)).await),
+            Some((writer, _)) => Some(writer.finish(Some(record)).await?),
             None => None,
         };
         self.await_synced().await?;
-        if let Some(last) = last {
-            self.finished.push(last?);
-        }
+        self.finished.extend(last);
         let owner = |number| SegmentOwner { version: self.place.version, part: self.place.part, number };
         Ok((0u32..).map(owner).zip(std::mem::take(&mut self.finished)).collect())
+    }
+
+    /// The body failed: nothing was proposed, so nobody names what was finished.
+    pub(crate) async fn abandon(mut self) {
+        self.writer = None;
+        // A segment that failed to sync leaves nothing to remove.
+        let _ = self.await_synced().await;
+        self.store.discard(&self.finished).await;
     }
 
     async fn open_next(&self) -> Result<(SegmentWriter, u64), EngineError> {

@@ -44,40 +44,66 @@ impl ObjectEngine {
         if limits.length.is_some_and(|length| length > limits.bytes_max) {
             return Err(too_large(limits.bytes_max));
         }
-        let mut digest = DigestPipeline::new(limits.checksum, limits.length);
-        let mut inline = Vec::new();
-        let mut sink = None;
-        if limits.length.is_some_and(|length| length > limits.inline_bytes_max) {
-            sink = Some(SegmentSink::new(self.segments(), place.clone(), limits.length));
+        let mut taken = BodyTaken {
+            digest: DigestPipeline::new(limits.checksum, limits.length),
+            inline: Vec::new(),
+            sink: SegmentSink::new(self.segments(), place, limits.length),
+            in_segments: limits.length.is_some_and(|length| length > limits.inline_bytes_max),
+        };
+        let taking = async {
+            while let Some(piece) = body.next().await {
+                taken.take(piece?, &limits).await?;
+            }
+            taken.end(&limits, record).await
+        };
+        let stored = taking.await;
+        if stored.is_err() {
+            taken.sink.abandon().await;
         }
-        while let Some(piece) = body.next().await {
-            let piece = piece?;
-            let size = digest.size() + piece.len() as u64;
-            if limits.length.is_some_and(|length| size > length) {
-                return Err(BodyError::Incomplete.into());
-            }
-            if size > limits.bytes_max {
-                return Err(too_large(limits.bytes_max));
-            }
-            digest.update(piece.clone()).await?;
-            match &mut sink {
-                Some(sink) => sink.write(piece).await?,
-                None if size <= limits.inline_bytes_max => inline.extend_from_slice(&piece),
-                None => {
-                    let opened = sink.insert(SegmentSink::new(self.segments(), place.clone(), limits.length));
-                    opened.write(Bytes::from(std::mem::take(&mut inline))).await?;
-                    opened.write(piece).await?;
-                }
-            }
-        }
-        if limits.length.is_some_and(|length| digest.size() < length) {
+        stored
+    }
+}
+
+/// A body as far as it was taken.
+struct BodyTaken<'a> {
+    digest: DigestPipeline,
+    inline: Vec<u8>,
+    sink: SegmentSink<'a>,
+    in_segments: bool,
+}
+
+impl BodyTaken<'_> {
+    async fn take(&mut self, piece: Bytes, limits: &BodyLimits) -> Result<(), EngineError> {
+        let size = self.digest.size() + piece.len() as u64;
+        if limits.length.is_some_and(|length| size > length) {
             return Err(BodyError::Incomplete.into());
         }
-        let digests = digest.finish().await?;
+        if size > limits.bytes_max {
+            return Err(too_large(limits.bytes_max));
+        }
+        self.digest.update(piece.clone()).await?;
+        if !self.in_segments && size <= limits.inline_bytes_max {
+            self.inline.extend_from_slice(&piece);
+            return Ok(());
+        }
+        self.in_segments = true;
+        self.sink.write(Bytes::from(std::mem::take(&mut self.inline))).await?;
+        self.sink.write(piece).await
+    }
+
+    async fn end(
+        &mut self,
+        limits: &BodyLimits,
+        record: impl FnOnce(&Digests) -> Vec<u8>,
+    ) -> Result<StoredBody, EngineError> {
+        if limits.length.is_some_and(|length| self.digest.size() < length) {
+            return Err(BodyError::Incomplete.into());
+        }
+        let digests = self.digest.finish().await?;
         verify(&digests, &limits.expected)?;
-        let content = match sink {
-            Some(sink) => Content::Segments(sink.finish(record(&digests)).await?),
-            None => Content::Inline(inline),
+        let content = match self.in_segments {
+            true => Content::Segments(self.sink.finish(record(&digests)).await?),
+            false => Content::Inline(std::mem::take(&mut self.inline)),
         };
         Ok(StoredBody { digests, content })
     }

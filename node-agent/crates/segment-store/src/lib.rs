@@ -7,6 +7,7 @@
 mod buffers;
 mod chunk_set;
 mod config;
+mod discard;
 mod error;
 mod fetch;
 pub mod format;

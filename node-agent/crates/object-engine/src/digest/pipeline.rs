@@ -103,11 +103,11 @@ impl DigestPipeline {
         Ok(())
     }
 
-    /// The digests of all that was taken.
-    pub async fn finish(mut self) -> Result<Digests, DigestLost> {
+    /// The digests of all that was taken; once.
+    pub async fn finish(&mut self) -> Result<Digests, DigestLost> {
         let mut hasher = self.take_hasher().await?;
-        for piece in &self.batch {
-            hasher.update(piece);
+        for piece in self.batch.drain(..) {
+            hasher.update(&piece);
         }
         Ok(Digests {
             size: self.size,

@@ -87,7 +87,7 @@ async fn a_wrong_digest_commits_nothing() {
         let request = PutObject { expected: unannounced, ..rig.put_request("k", &bytes) };
         assert_eq!(code(rig.engine.put_object(request).await), Some(ErrorCode::InvalidArgument));
     }
-    assert!(rig.keys().await.is_empty());
+    assert!(rig.keys().await.is_empty() && rig.chunk_keys().await.is_empty());
     rig.put("k", b"good").await;
     let wrong = ExpectedDigests::default();
     wrong.set_md5([7; 16]);
@@ -131,7 +131,11 @@ async fn bodies_cut_short_or_too_long_commit_nothing() {
             assert_eq!(code(rig.engine.put_object(request).await), Some(ErrorCode::IncompleteBody), "{size}");
         }
     }
-    assert!(rig.keys().await.is_empty());
+    // Two segments are finished when this one breaks.
+    let bytes = pattern(1, 2 * SEGMENT_BYTES_MAX as usize + 1_000);
+    let broken = PutObject { body: broken_body(&bytes), length: None, ..rig.put_request("k", &[]) };
+    assert_eq!(code(rig.engine.put_object(broken).await), Some(ErrorCode::IncompleteBody));
+    assert!(rig.keys().await.is_empty() && rig.chunk_keys().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,6 +210,7 @@ async fn of_concurrent_conditional_puts_exactly_one_wins() {
             assert_eq!(error.code(), ErrorCode::PreconditionFailed);
         }
         assert!(rig.get(&at).await.unwrap().1 == bodies[winners[0]]);
+        assert_eq!(rig.chunk_keys().await.len(), round + 1, "the losers' chunks are gone");
     }
 }
 

@@ -80,6 +80,11 @@ impl ObjectEngine {
         VersionId::from(self.shared.random.id())
     }
 
+    /// True for `STANDARD` and the classes of the configuration.
+    pub fn has_storage_class(&self, class: &str) -> bool {
+        self.storage_class(Some(class)).is_ok()
+    }
+
     /// The class's name for the row, and its profile.
     pub(crate) fn storage_class(&self, asked: Option<&str>) -> Result<(String, ProfileChoice), EngineError> {
         let class = asked.unwrap_or(STANDARD);

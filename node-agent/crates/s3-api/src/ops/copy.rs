@@ -3,19 +3,24 @@
 use grid_types::{BucketName, ErrorCode, ObjectKey};
 use http::HeaderMap;
 use iam::Action;
-use object_engine::{Checksum, CopySource, EngineError};
+use object_engine::{Attributes, Checksum, CopySource, EngineError, GetObject};
 use percent_encoding::percent_decode_str;
 
 use super::headers::{
     attributes, checksum_element, checksum_value, copy_source_conditions, copy_source_range,
-    invalid_argument, parse_algorithm, storage_class, text, type_name,
+    invalid_argument, parse_algorithm, redirect, text, type_name, write_condition,
 };
 use super::keep_alive::{self, About, Finished};
 use super::multipart::{part_number_required, upload_id};
-use super::{Answered, SEALED, iso_time, object_put, parse_version, quoted, refused};
+use super::{Answered, SEALED, iso_time, parse_version, quoted, refused, storage_class};
 use crate::request::S3Request;
 use crate::xml::XmlWriter;
 use crate::{S3Error, S3ErrorCode, S3Front};
+
+/// S3's sentence for a copy that would change nothing.
+const ONTO_ITSELF: &str = "This copy request is illegal because it is trying to copy an object to itself without \
+                           changing the object's metadata, storage class, website redirect location or encryption \
+                           attributes.";
 
 /// `x-amz-copy-source`: `[/]bucket/key[?versionId=…]`, percent-encoded; `+` is a blank, as S3 reads it.
 pub(crate) fn parse_source(header: &str) -> Result<CopySource, S3Error> {
@@ -78,6 +83,10 @@ fn explain(error: EngineError, source: &CopySource, bucket: &BucketName, key: &O
             S3Error::from(S3ErrorCode::NO_SUCH_VERSION).detail("Key", source.key.as_str())
         }
         error if error.code() == ErrorCode::NoSuchKey => refused(error, &source.bucket, Some(&source.key)),
+        // A source that is too large, or a copy onto itself into the class that it has.
+        EngineError::Refused { code: ErrorCode::InvalidArgument, detail } if source.range.is_none() => {
+            S3Error::new(S3ErrorCode::INVALID_REQUEST, detail)
+        }
         error => refused(error, bucket, Some(key)),
     }
 }
@@ -92,19 +101,30 @@ pub(crate) async fn copy_object(front: &S3Front, request: S3Request) -> Answered
         Directive::Replace => Some(attributes(headers, front.config.user_metadata_bytes_max)?),
         Directive::Copy => None,
     };
-    let storage_class = storage_class(headers);
+    let storage_class = storage_class(front, headers)?;
     let checksum =
         text(headers, "x-amz-checksum-algorithm").map(|name| parse_algorithm(&name)).transpose()?;
+    let redirect = redirect(headers)?;
     let (bucket, key) = (request.bucket().clone(), request.key().clone());
     let onto_itself = source.bucket == bucket && source.key == key && source.version.is_none();
-    if onto_itself && attributes.is_none() && storage_class.is_none() && checksum.is_none() {
-        return Err(S3Error::new(
-            S3ErrorCode::INVALID_REQUEST,
-            "This copy request is illegal because it is trying to copy an object to itself without changing the \
-             object's metadata, storage class, website redirect location or encryption attributes.",
-        ));
+    let encryption = headers.contains_key("x-amz-server-side-encryption");
+    if onto_itself
+        && attributes.is_none()
+        && storage_class.is_none()
+        && checksum.is_none()
+        && redirect.is_none()
+        && !encryption
+    {
+        return Err(S3Error::new(S3ErrorCode::INVALID_REQUEST, ONTO_ITSELF));
     }
-    let condition = object_put::condition(front, &request).await?;
+    // Attributes that are kept while something beside them changes are the source's, given anew.
+    let attributes = match attributes {
+        None if redirect.is_some() || (onto_itself && storage_class.is_none()) => {
+            Some(Attributes { website_redirect: redirect, ..source_attributes(front, &source).await? })
+        }
+        attributes => attributes,
+    };
+    let condition = write_condition(&request.headers)?;
     let engine = front.engine.clone();
     let work = async move {
         let written = engine
@@ -123,6 +143,21 @@ pub(crate) async fn copy_object(front: &S3Front, request: S3Request) -> Answered
     };
     let about = About { resource: request.resource, request_id: request.peer.request_id };
     keep_alive::answer(front.config.keep_alive_every, about, work).await
+}
+
+async fn source_attributes(front: &S3Front, source: &CopySource) -> Result<Attributes, S3Error> {
+    let asked = GetObject {
+        bucket: source.bucket.clone(),
+        key: source.key.clone(),
+        version: source.version,
+        range: None,
+        part_number: None,
+        conditions: source.conditions.clone(),
+    };
+    match front.engine.head_object(asked).await {
+        Ok(info) => Ok(info.attributes),
+        Err(error) => Err(explain(error, source, &source.bucket, &source.key)),
+    }
 }
 
 /// `ChecksumCRC32` and its kin.

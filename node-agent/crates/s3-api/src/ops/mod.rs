@@ -20,6 +20,7 @@ use grid_types::{BucketName, ErrorCode, ObjectKey, Timestamp, VersionId};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_server::ResponseBody;
+use object_engine::digest::{ChecksumHasher, Md5Hasher};
 use object_engine::{EngineError, ExpectedDigests};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -210,10 +211,36 @@ async fn collect_xml(front: &S3Front, body: S3Body) -> Result<Bytes, S3Error> {
 }
 
 /// Holds a document against the digests that came with it, in headers or in a trailer.
-fn verify_digests(_document: &[u8], expected: &ExpectedDigests) -> Result<(), S3Error> {
-    match (expected.md5(), expected.checksum()) {
-        (None, None) => Ok(()),
-        _ => todo!("the hashers of object_engine::digest"),
+fn verify_digests(document: &[u8], expected: &ExpectedDigests) -> Result<(), S3Error> {
+    if let Some(md5) = expected.md5() {
+        let mut hasher = Md5Hasher::default();
+        hasher.update(document);
+        if hasher.finish() != md5 {
+            return Err(S3ErrorCode::BAD_DIGEST.into());
+        }
+    }
+    if let Some(checksum) = expected.checksum() {
+        let mut hasher = ChecksumHasher::new(checksum.kind);
+        hasher.update(document);
+        if hasher.finish() != checksum.value {
+            let message = format!(
+                "The {} you specified did not match the calculated checksum.",
+                headers::algorithm_name(checksum.kind)
+            );
+            return Err(S3Error::new(S3ErrorCode::BAD_DIGEST, message));
+        }
+    }
+    Ok(())
+}
+
+/// `x-amz-storage-class`, one that this grid has.
+fn storage_class(front: &S3Front, headers: &HeaderMap) -> Result<Option<String>, S3Error> {
+    let class = headers::text(headers, "x-amz-storage-class").filter(|class| !class.is_empty());
+    match class {
+        Some(class) if !front.engine.has_storage_class(&class) => {
+            Err(S3Error::from(S3ErrorCode::INVALID_STORAGE_CLASS).detail("StorageClassRequested", class))
+        }
+        class => Ok(class),
     }
 }
 

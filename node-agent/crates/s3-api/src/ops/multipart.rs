@@ -11,12 +11,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::copy::write_checksum;
 use super::headers::{
     algorithm_name, attributes, etag_of_header, invalid_argument, kind_of_element, object_checksum,
-    parse_checksum, parse_checksum_type, storage_class, text, type_name, upload_checksum,
+    parse_checksum, parse_checksum_type, text, type_name, upload_checksum, write_condition,
 };
 use super::keep_alive::{self, About, Finished};
 use super::{
     Answered, SEALED, collect_xml, empty_answer, iso_time, number_parameter, object_get, object_put,
-    owner_of, page_parameter, quoted, refused, set, url_encoding, write_owner, xml_answer,
+    owner_of, page_parameter, quoted, refused, set, storage_class, url_encoding, write_owner, xml_answer,
 };
 use crate::request::{Query, S3Request};
 use crate::xml::{XmlError, XmlReader, XmlWriter, url_encode};
@@ -50,7 +50,7 @@ pub(crate) async fn create_upload(front: &S3Front, request: S3Request) -> Answer
         bucket: bucket.clone(),
         key: key.clone(),
         attributes: attributes(&request.headers, front.config.user_metadata_bytes_max)?,
-        storage_class: storage_class(&request.headers),
+        storage_class: storage_class(front, &request.headers)?,
         checksum,
     };
     let upload =
@@ -291,7 +291,7 @@ pub(crate) async fn complete_upload(front: &S3Front, request: S3Request) -> Answ
     let r#type =
         text(&request.headers, "x-amz-checksum-type").map(|name| parse_checksum_type(&name)).transpose()?;
     let object_size = object_size(&request.headers)?;
-    let condition = object_put::condition(front, &request).await?;
+    let condition = write_condition(&request.headers)?;
     let location = location(&request);
     let about = About { resource: request.resource.clone(), request_id: request.peer.request_id };
     let (bucket, key) = (request.bucket().clone(), request.key().clone());

@@ -6,10 +6,10 @@ use http::StatusCode;
 use iam::{Action, Caller};
 use object_engine::WriteCondition;
 
-use super::headers::etag_of_header;
+use super::headers::{etag_of_header, write_condition};
 use super::{
-    Answered, NULL_VERSION, collect_xml, empty_answer, object_put, owner_of, parse_version, refused,
-    version_parameter, xml_answer,
+    Answered, NULL_VERSION, collect_xml, empty_answer, owner_of, parse_version, refused, version_parameter,
+    xml_answer,
 };
 use crate::request::S3Request;
 use crate::xml::{XmlError, XmlReader, XmlWriter};
@@ -23,7 +23,7 @@ const DELETES_AT_ONCE: usize = 16;
 pub(crate) async fn delete_object(front: &S3Front, request: S3Request) -> Answered {
     let named = request.query.has("versionId");
     let version = version_parameter(&request.query)?;
-    let condition = object_put::condition(front, &request).await?;
+    let condition = write_condition(&request.headers)?;
     let (bucket, key) = (request.bucket(), request.key());
     match front.engine.delete_object(bucket, key, version, condition).await {
         Ok(_) => {}
@@ -136,7 +136,6 @@ async fn delete_one(
     let key = ObjectKey::new(doomed.key.clone()).map_err(|_| S3Error::from(S3ErrorCode::KEY_TOO_LONG))?;
     let version: Option<VersionId> = doomed.version.as_deref().map_or(Ok(None), parse_version)?;
     let condition = match &doomed.etag {
-        Some(tag) if etag_of_header(tag) == "*" => return Err(S3ErrorCode::NOT_IMPLEMENTED.into()),
         Some(tag) => WriteCondition::ETag(etag_of_header(tag)),
         None => WriteCondition::None,
     };

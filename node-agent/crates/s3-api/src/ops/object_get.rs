@@ -32,11 +32,11 @@ pub(crate) async fn get_object(front: &S3Front, request: S3Request) -> Answered 
     pin_if_range(front, &request, &mut asked).await?;
     let (info, mut reader) = match front.engine.get_object(asked.clone()).await {
         Ok(found) => found,
-        Err(error) => return Err(explain(front, asked, error).await),
+        Err(error) => return Err(explain(&asked, error)),
     };
     // The first piece comes before the headers go, so that an object that cannot be read is a 500 and not a cut body.
     let first = match reader.next().await {
-        Some(Err(error)) => return Err(explain(front, asked, error).await),
+        Some(Err(error)) => return Err(explain(&asked, error)),
         Some(Ok(piece)) => Some(Ok(piece)),
         None => None,
     };
@@ -49,7 +49,7 @@ pub(crate) async fn head_object(front: &S3Front, request: S3Request) -> Answered
     pin_if_range(front, &request, &mut asked).await?;
     match front.engine.head_object(asked.clone()).await {
         Ok(info) => answer(&request, &asked, &info, http_server::empty()),
-        Err(error) => Err(explain(front, asked, error).await),
+        Err(error) => Err(explain(&asked, error)),
     }
 }
 
@@ -97,7 +97,7 @@ async fn pin_if_range(front: &S3Front, request: &S3Request, asked: &mut GetObjec
     match front.engine.head_object(whole.clone()).await {
         Ok(info) if if_range_holds(&request.headers, &info) => asked.version = Some(info.version),
         Ok(_) => asked.range = None,
-        Err(error) => return Err(explain(front, whole, error).await),
+        Err(error) => return Err(explain(&whole, error)),
     }
     Ok(())
 }
@@ -154,30 +154,23 @@ fn object_headers(headers: &mut HeaderMap, info: &ObjectInfo) {
 }
 
 /// An error of a read with what S3 adds to it.
-async fn explain(front: &S3Front, asked: GetObject, error: EngineError) -> S3Error {
-    let code = error.code();
-    if code == ErrorCode::NoSuchKey
-        && let Some(version) = asked.version
-    {
-        return S3Error::from(S3ErrorCode::NO_SUCH_VERSION)
-            .detail("Key", asked.key.as_str())
-            .detail("VersionId", version.to_string());
-    }
-    if code == ErrorCode::InvalidPart {
-        let number = asked.part_number.unwrap_or_default();
-        return S3Error::from(S3ErrorCode::INVALID_PART_NUMBER)
-            .detail("PartNumberRequested", number.to_string());
-    }
-    let mut refusal = refused(error, &asked.bucket, Some(&asked.key));
-    if code == ErrorCode::InvalidRange {
-        let whole = GetObject { range: None, part_number: None, ..asked };
-        if let Ok(info) = front.engine.head_object(whole).await {
-            refusal = refusal
-                .detail("ActualObjectSize", info.size.to_string())
-                .header(CONTENT_RANGE, format!("bytes */{}", info.size));
+fn explain(asked: &GetObject, error: EngineError) -> S3Error {
+    match (error, asked.version) {
+        (EngineError::InvalidRange { size }, _) => S3Error::from(S3ErrorCode::INVALID_RANGE)
+            .detail("ActualObjectSize", size.to_string())
+            .header(CONTENT_RANGE, format!("bytes */{size}")),
+        (EngineError::PartNotSatisfiable { part, part_count }, _) => {
+            S3Error::from(S3ErrorCode::INVALID_PART_NUMBER)
+                .detail("PartNumberRequested", part.to_string())
+                .detail("ActualPartCount", part_count.max(1).to_string())
         }
+        (error, Some(version)) if error.code() == ErrorCode::NoSuchKey => {
+            S3Error::from(S3ErrorCode::NO_SUCH_VERSION)
+                .detail("Key", asked.key.as_str())
+                .detail("VersionId", version.to_string())
+        }
+        (error, _) => refused(error, &asked.bucket, Some(&asked.key)),
     }
-    refusal
 }
 
 /// The object that a sub-resource is asked of, or NoSuchKey.
@@ -192,7 +185,7 @@ pub(crate) async fn require(front: &S3Front, request: &S3Request) -> Result<Obje
     };
     match front.engine.head_object(asked.clone()).await {
         Ok(info) => Ok(info),
-        Err(error) => Err(explain(front, asked, error).await),
+        Err(error) => Err(explain(&asked, error)),
     }
 }
 

@@ -1,24 +1,24 @@
 //! PutObject, and the ACL of an object.
 
 use http::{HeaderMap, StatusCode};
-use object_engine::{Checksum, GetObject, PutObject, WriteCondition};
+use object_engine::{Checksum, PutObject};
 
-use super::headers::{ConditionHeader, attributes, checksum_headers, storage_class, write_condition};
-use super::{Answered, SEALED, bucket, empty_answer, object_get, quoted, refused, set};
+use super::headers::{attributes, checksum_headers, write_condition};
+use super::{Answered, SEALED, bucket, empty_answer, object_get, quoted, refused, set, storage_class};
 use crate::request::S3Request;
-use crate::{S3Error, S3ErrorCode, S3Front};
+use crate::{S3ErrorCode, S3Front};
 
 pub(crate) async fn put_object(front: &S3Front, request: S3Request) -> Answered {
     if request.body.length.is_none() {
         return Err(S3ErrorCode::MISSING_CONTENT_LENGTH.into());
     }
-    let condition = condition(front, &request).await?;
+    let condition = write_condition(&request.headers)?;
     let (bucket, key) = (request.bucket().clone(), request.key().clone());
     let put = PutObject {
         bucket: bucket.clone(),
         key: key.clone(),
         attributes: attributes(&request.headers, front.config.user_metadata_bytes_max)?,
-        storage_class: storage_class(&request.headers),
+        storage_class: storage_class(front, &request.headers)?,
         condition,
         length: request.body.length,
         expected: request.body.expected,
@@ -37,27 +37,6 @@ pub(crate) fn written_headers(headers: &mut HeaderMap, etag: &str, checksum: Opt
     headers.insert("x-amz-server-side-encryption", SEALED);
     if let Some(checksum) = checksum {
         checksum_headers(headers, checksum);
-    }
-}
-
-/// The write condition of a request. `If-Match: *` becomes the entity tag of what is there now, so that it is checked at
-/// commit like any other; an object that changes meanwhile fails the write, and the client may try again.
-pub(crate) async fn condition(front: &S3Front, request: &S3Request) -> Result<WriteCondition, S3Error> {
-    match write_condition(&request.headers)? {
-        ConditionHeader::Ready(condition) => Ok(condition),
-        ConditionHeader::Exists => {
-            let asked = GetObject {
-                bucket: request.bucket().clone(),
-                key: request.key().clone(),
-                version: None,
-                range: None,
-                part_number: None,
-                conditions: Default::default(),
-            };
-            let found = front.engine.head_object(asked).await;
-            let info = found.map_err(|error| refused(error, request.bucket(), request.key.as_ref()))?;
-            Ok(WriteCondition::ETag(info.etag))
-        }
     }
 }
 

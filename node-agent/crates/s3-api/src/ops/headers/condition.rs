@@ -54,17 +54,9 @@ fn date(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
     Some(Timestamp::from_secs(since.as_secs()))
 }
 
-/// What a write demands of what is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ConditionHeader {
-    /// Can be checked at commit as it is.
-    Ready(WriteCondition),
-    /// `If-Match: *`: there must be an object, any.
-    Exists,
-}
-
-/// `If-None-Match: *` or `If-Match` of a write. S3 takes no other form, and not both.
-pub(crate) fn write_condition(headers: &HeaderMap) -> Result<ConditionHeader, S3Error> {
+/// `If-None-Match: *` or `If-Match` of a write. S3 takes no other form, and not both. `If-Match: *` is the
+/// tag `*`, which every object has for the engine.
+pub(crate) fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
     let not_built = |name: &str| {
         S3Error::new(
             S3ErrorCode::NOT_IMPLEMENTED,
@@ -73,17 +65,14 @@ pub(crate) fn write_condition(headers: &HeaderMap) -> Result<ConditionHeader, S3
         .detail("Header", name)
     };
     match (text(headers, "if-match"), text(headers, "if-none-match")) {
-        (None, None) => Ok(ConditionHeader::Ready(WriteCondition::None)),
-        (None, Some(none)) if etag_of_header(&none) == "*" => {
-            Ok(ConditionHeader::Ready(WriteCondition::Absent))
-        }
+        (None, None) => Ok(WriteCondition::None),
+        (None, Some(none)) if etag_of_header(&none) == "*" => Ok(WriteCondition::Absent),
         (None, Some(_)) => Err(not_built("If-None-Match")),
         (Some(_), Some(_)) => Err(not_built("If-None-Match")),
         (Some(tag), None) => match etag_of_header(&tag).as_str() {
-            "*" => Ok(ConditionHeader::Exists),
             "" => Err(S3Error::new(S3ErrorCode::INVALID_ARGUMENT, "If-Match names no entity tag")),
             tag if tag.contains(',') => Err(not_built("If-Match")),
-            tag => Ok(ConditionHeader::Ready(WriteCondition::ETag(tag.to_owned()))),
+            tag => Ok(WriteCondition::ETag(tag.to_owned())),
         },
     }
 }

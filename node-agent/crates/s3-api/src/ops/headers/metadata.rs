@@ -17,15 +17,6 @@ const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 /// The attributes that a write's headers ask for.
 pub(crate) fn attributes(headers: &HeaderMap, user_metadata_bytes_max: usize) -> Result<Attributes, S3Error> {
     let present = |name: HeaderName| text(headers, name.as_str()).filter(|value| !value.is_empty());
-    let redirect = text(headers, "x-amz-website-redirect-location");
-    if let Some(target) = &redirect
-        && !["/", "http://", "https://"].iter().any(|start| target.starts_with(start))
-    {
-        return Err(S3Error::new(
-            S3ErrorCode::INVALID_REDIRECT_LOCATION,
-            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-        ));
-    }
     Ok(Attributes {
         content_type: present(CONTENT_TYPE),
         content_encoding: present(CONTENT_ENCODING).and_then(|value| without_aws_chunked(&value)),
@@ -33,9 +24,21 @@ pub(crate) fn attributes(headers: &HeaderMap, user_metadata_bytes_max: usize) ->
         content_language: present(CONTENT_LANGUAGE),
         cache_control: present(CACHE_CONTROL),
         expires: present(EXPIRES),
-        website_redirect: redirect,
+        website_redirect: redirect(headers)?,
         user_metadata: user_metadata(headers, user_metadata_bytes_max)?,
     })
+}
+
+/// `x-amz-website-redirect-location`: a path or an HTTP address.
+pub(crate) fn redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
+    let Some(target) = text(headers, "x-amz-website-redirect-location") else { return Ok(None) };
+    if ["/", "http://", "https://"].iter().any(|start| target.starts_with(start)) {
+        return Ok(Some(target));
+    }
+    Err(S3Error::new(
+        S3ErrorCode::INVALID_REDIRECT_LOCATION,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    ))
 }
 
 /// `aws-chunked` says how the body travelled, not what it is.

@@ -10,12 +10,10 @@ pub(crate) use checksum::{
     algorithm_name, checksum_element, checksum_headers, checksum_value, kind_of_element, object_checksum,
     parse_algorithm, parse_checksum, parse_checksum_type, type_name, upload_checksum,
 };
-pub(crate) use condition::{
-    ConditionHeader, copy_source_conditions, etag_of_header, read_conditions, write_condition,
-};
-pub(crate) use metadata::{attributes, put_attributes};
+pub(crate) use condition::{copy_source_conditions, etag_of_header, read_conditions, write_condition};
+pub(crate) use metadata::{attributes, put_attributes, redirect};
 pub(crate) use range::{copy_source_range, if_range_holds, range};
-pub(crate) use refuse::{refuse_unsupported, storage_class};
+pub(crate) use refuse::refuse_unsupported;
 
 use http::HeaderMap;
 

@@ -86,8 +86,3 @@ pub(crate) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), S3Error> {
         }
     }
 }
-
-/// `x-amz-storage-class`; the engine knows which there are.
-pub(crate) fn storage_class(headers: &HeaderMap) -> Option<String> {
-    text(headers, "x-amz-storage-class").filter(|class| !class.is_empty())
-}

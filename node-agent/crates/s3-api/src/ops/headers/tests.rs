@@ -5,8 +5,8 @@ use object_engine::{
 };
 
 use super::{
-    ConditionHeader, attributes, checksum_headers, checksum_value, copy_source_conditions, copy_source_range,
-    if_range_holds, object_checksum, parse_algorithm, parse_checksum, put_attributes, range, read_conditions,
+    attributes, checksum_headers, checksum_value, copy_source_conditions, copy_source_range, if_range_holds,
+    object_checksum, parse_algorithm, parse_checksum, put_attributes, range, read_conditions,
     refuse_unsupported, text, upload_checksum, write_condition,
 };
 
@@ -107,14 +107,14 @@ fn read_conditions_are_parsed() {
 
 #[test]
 fn write_conditions_are_parsed() {
-    let ready = |condition| Some(ConditionHeader::Ready(condition));
-    let cases: [(&[(&str, &str)], Option<ConditionHeader>); 9] = [
-        (&[], ready(WriteCondition::None)),
-        (&[("if-none-match", "*")], ready(WriteCondition::Absent)),
-        (&[("if-none-match", "\"*\"")], ready(WriteCondition::Absent)),
-        (&[("if-match", "\"abc\"")], ready(WriteCondition::ETag("abc".to_owned()))),
-        (&[("if-match", "abc")], ready(WriteCondition::ETag("abc".to_owned()))),
-        (&[("if-match", "*")], Some(ConditionHeader::Exists)),
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(Fields, Option<WriteCondition>); 9] = [
+        (&[], Some(WriteCondition::None)),
+        (&[("if-none-match", "*")], Some(WriteCondition::Absent)),
+        (&[("if-none-match", "\"*\"")], Some(WriteCondition::Absent)),
+        (&[("if-match", "\"abc\"")], Some(WriteCondition::ETag("abc".to_owned()))),
+        (&[("if-match", "abc")], Some(WriteCondition::ETag("abc".to_owned()))),
+        (&[("if-match", "*")], Some(WriteCondition::ETag("*".to_owned()))),
         (&[("if-none-match", "\"abc\"")], None),
         (&[("if-match", "a,b")], None),
         (&[("if-match", "a"), ("if-none-match", "*")], None),

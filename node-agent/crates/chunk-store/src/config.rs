@@ -13,6 +13,8 @@ pub struct DriveConfig {
     pub reserve_bytes_min: u64,
     /// Threads that read and write chunk files of this drive.
     pub io_threads: usize,
+    /// Chunk files kept open for reading, and as many packs.
+    pub open_files_max: usize,
     /// Jobs that may queue for them; more wait at the sender.
     pub queue_jobs_max: usize,
 }
@@ -25,6 +27,7 @@ impl Default for DriveConfig {
             reserve_per_mille: 10,
             reserve_bytes_min: 256 << 20,
             io_threads: 4,
+            open_files_max: 64,
             queue_jobs_max: 64,
         }
     }

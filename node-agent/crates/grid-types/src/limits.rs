@@ -16,8 +16,8 @@ pub const CHUNKS_PER_SEGMENT_MAX: usize = 32;
 pub const SMALL_BYTES_MAX: u64 = 128 << 10;
 /// Objects up to here live, sealed, in their metadata row, unless configured otherwise.
 pub const INLINE_BYTES_MAX_DEFAULT: u64 = 16 << 10;
-/// Chunks up to here go into packs, larger ones into files of their own.
-pub const PACK_CHUNK_BYTES_MAX: u64 = 1 << 20;
+/// Chunks with up to this payload go into packs, larger ones into files of their own: 1 MiB of plaintext, sealed.
+pub const PACK_CHUNK_BYTES_MAX: u64 = 16 * PACKET_SEALED_BYTES;
 /// Bytes of an object key (S3's limit).
 pub const KEY_BYTES_MAX: usize = 1_024;
 /// Parts of a multipart upload (S3's limit).

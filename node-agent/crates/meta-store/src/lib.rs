@@ -15,6 +15,7 @@ pub mod log;
 pub mod query;
 pub mod root;
 pub mod rows;
+pub mod snapshot_files;
 mod store;
 
 pub use command::{Command, Outcome, WriteCondition};

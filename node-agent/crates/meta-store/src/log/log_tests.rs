@@ -75,7 +75,7 @@ async fn a_group_finds_everything_again() {
 async fn reads_stop_at_their_limit_and_reach_queued_entries() {
     let log = create(&[drive(1, Arc::new(FaultDisk::new(1)))]);
     let group = log.group(GROUP);
-    let (sender, flushed) = mpsc::channel();
+    let (sender, flushed) = mpsc::sync_channel(100);
     let answer = Box::new(move |result| sender.send(result).unwrap());
     group.append_then(entries(5..50, 100), answer).await.unwrap();
     assert_eq!(group.read(5..50, u64::MAX).await.unwrap(), entries(5..50, 100), "before it is durable");
@@ -163,7 +163,7 @@ async fn many_writers_share_a_sync() {
     let disk = Arc::new(FaultDisk::new(1));
     let log = create(&[drive(1, disk.clone())]);
     let before = disk.syncs();
-    let (sender, flushed) = mpsc::channel();
+    let (sender, flushed) = mpsc::sync_channel(100);
     for group in 0..100 {
         let sender = sender.clone();
         let answer = Box::new(move |result| sender.send(result).unwrap());

@@ -182,6 +182,11 @@ impl SharedLog {
         let _ = tokio::task::spawn_blocking(move || running.end()).await;
     }
 
+    /// The drives that are mirrors now: snapshots belong on the same ones.
+    pub fn mirrors(&self) -> Vec<HomeDrive> {
+        self.shared.mirrors.lock().iter().map(|mirror| mirror.drive.clone()).collect()
+    }
+
     /// How the log fares.
     pub fn status(&self) -> LogStatus {
         let mut status = self.shared.status.lock().clone();

@@ -227,3 +227,23 @@ fn a_seed_repeats_its_faults() {
     }
     assert!(outcomes(run).len() > 20);
 }
+
+#[test]
+fn a_killed_process_leaves_its_cache_to_the_next() {
+    let seen = outcomes(|seed| {
+        let disk = FaultDisk::new(seed);
+        disk.create_new("a").unwrap();
+        disk.sync_dir("", "test").unwrap();
+        let file = disk.open("a").unwrap();
+        file.write_all_at(0, b"x").unwrap();
+        let killed = PowerSupply::new();
+        let process = disk.restarted(&killed);
+        let old = process.open("a").unwrap();
+        killed.cut();
+        assert!(old.write_all_at(0, b"y").is_err());
+        let next = disk.restarted(&PowerSupply::new());
+        assert_eq!(next.read("a").unwrap(), b"x");
+        next.power_cut().read("a").unwrap().len()
+    });
+    assert_eq!(seen, [0, 1].into());
+}

@@ -90,9 +90,9 @@ pub struct FaultDisk {
 struct Shared {
     power: PowerSupply,
     seed: u64,
-    random: SeededRandom,
-    syncs: AtomicU64,
-    state: Mutex<State>,
+    random: Arc<SeededRandom>,
+    syncs: Arc<AtomicU64>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -135,9 +135,9 @@ impl FaultDisk {
             shared: Arc::new(Shared {
                 power: power.clone(),
                 seed,
-                random: SeededRandom::new(seed),
-                syncs: AtomicU64::new(0),
-                state: Mutex::new(state),
+                random: Arc::new(SeededRandom::new(seed)),
+                syncs: Arc::new(AtomicU64::new(0)),
+                state: Arc::new(Mutex::new(state)),
             }),
         }
     }
@@ -154,6 +154,16 @@ impl FaultDisk {
         let mut state = self.shared.state.lock();
         let names = state.names.after_power_cut(&Survival::draw(&self.shared.random));
         Self::build(self.shared.seed.wrapping_add(1), next, names, state.capacity)
+    }
+
+    /// The same disk, with what its cache holds, on another supply. A process that is killed while its machine goes on:
+    /// cut its supply, then start the next process on `restarted`.
+    pub fn restarted(&self, power: &PowerSupply) -> Self {
+        let (random, syncs) = (self.shared.random.clone(), self.shared.syncs.clone());
+        let state = self.shared.state.clone();
+        Self {
+            shared: Arc::new(Shared { power: power.clone(), seed: self.shared.seed, random, syncs, state }),
+        }
     }
 
     /// Bytes of the disk in all.
@@ -329,7 +339,7 @@ impl Disk for FaultDisk {
 
     fn file_system(&self) -> io::Result<String> {
         let _answers = self.shared.state()?;
-        Ok(format!("fault:{:p}", Arc::as_ptr(&self.shared)))
+        Ok(format!("fault:{:p}", Arc::as_ptr(&self.shared.state)))
     }
 
     fn local_path(&self, _path: &str) -> Option<PathBuf> {

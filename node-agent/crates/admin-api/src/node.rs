@@ -1,0 +1,50 @@
+//! What the operator's door needs of the node behind it. The agent implements it; tests implement a small one.
+
+use futures_util::future::BoxFuture;
+use grid_types::DriveId;
+
+use crate::types::{
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
+};
+use crate::{AdminError, NodeSample, OperatorKeyHash};
+
+/// The answer of the node.
+pub type NodeAnswer<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
+
+/// The node behind the door. Reads are safe to drop; orders run to completion.
+pub trait Node: Send + Sync + 'static {
+    /// Can it serve GET and PUT now? Cheap: load balancers ask each second.
+    fn readiness(&self) -> Readiness;
+    /// The whole picture.
+    fn status(&self) -> NodeAnswer<'_, Status>;
+    /// Figures for the metrics page.
+    fn sample(&self) -> NodeAnswer<'_, NodeSample>;
+
+    /// Drives, foreign and missing ones included.
+    fn drives(&self) -> NodeAnswer<'_, Vec<DriveInfo>>;
+    /// Makes a folder a drive.
+    fn add_drive(&self, order: AddDrive) -> NodeAnswer<'_, DriveInfo>;
+    /// Retires `drive` and adds another in its place.
+    fn replace_drive(&self, drive: DriveId, order: ReplaceDrive) -> NodeAnswer<'_, DriveInfo>;
+    /// Locks (no new chunks) or unlocks a drive, durably.
+    fn lock_drive(&self, drive: DriveId, locked: bool) -> NodeAnswer<'_, DriveInfo>;
+
+    /// Background workers.
+    fn jobs(&self) -> NodeAnswer<'_, Vec<JobInfo>>;
+    /// Steers one.
+    fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo>;
+
+    /// Access keys.
+    fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>>;
+    /// Makes one.
+    fn create_key(&self, order: CreateKey) -> NodeAnswer<'_, NewKey>;
+    /// Enables or disables one.
+    fn set_key_active(&self, id: &str, active: bool) -> NodeAnswer<'_, ()>;
+    /// Deletes one.
+    fn delete_key(&self, id: &str) -> NodeAnswer<'_, ()>;
+
+    /// Stores the hash of a new operator key, durably.
+    fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()>;
+    /// Fresh random bytes for one.
+    fn random_bytes(&self) -> [u8; 32];
+}

@@ -1,0 +1,7 @@
+//! The handlers of the table, a file a noun.
+
+pub mod drives;
+pub mod health;
+pub mod jobs;
+pub mod keys;
+pub mod status;

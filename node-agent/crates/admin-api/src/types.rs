@@ -1,0 +1,256 @@
+//! The JSON that goes over the operator's door. The CLI reads the same types. Fields are added, never renamed.
+
+use grid_types::{DriveId, DriveState, GridId, NodeId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// The grid.
+    pub grid: GridId,
+    /// This node.
+    pub node: NodeId,
+    /// Starts of this node that its grid registered.
+    pub incarnation: u64,
+    /// Seconds since start.
+    pub uptime_seconds: u64,
+    /// S3 endpoints, as URLs.
+    pub s3: Vec<String>,
+    /// Admin endpoints, as URLs.
+    pub admin: Vec<String>,
+    /// The region that S3 clients are told.
+    pub region: String,
+    /// The profile of STANDARD.
+    pub profile: String,
+    /// What an acknowledgement is worth now: the lesser of data and metadata, in words.
+    pub promise: String,
+    /// Can it serve GET and PUT now?
+    pub readiness: Readiness,
+    /// Drives in service, of those known.
+    pub drives_in_service: u32,
+    /// Drives known, foreign ones not counted.
+    pub drives_known: u32,
+    /// Bytes of the drives in service.
+    pub total_bytes: u64,
+    /// Bytes that clients may still fill, before copies and parity.
+    pub free_bytes: u64,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// `GET /health/ready`: true = can serve GET and PUT now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// No reason against it.
+    pub ready: bool,
+    /// What stands against it, in words.
+    pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Ready when nothing stands against it.
+    pub fn of(reasons: Vec<String>) -> Self {
+        Self { ready: reasons.is_empty(), reasons }
+    }
+}
+
+/// `GET /health/live`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Always true: the answer is the message.
+    pub live: bool,
+}
+
+/// One drive or one configured folder that is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveInfo {
+    /// Its id; `None` where no label could be read and none was ever known.
+    pub id: Option<DriveId>,
+    /// The folder.
+    pub path: String,
+    /// Where it stands.
+    pub state: DriveState,
+    /// Locked by the operator?
+    pub locked: bool,
+    /// What is wrong with it, in words.
+    pub problem: Option<String>,
+    /// 0..=100; 0 = takes none.
+    pub read_score: u8,
+    /// 0..=100; 0 = takes none.
+    pub write_score: u8,
+    /// Names its file system.
+    pub file_system: String,
+    /// Bytes of the file system.
+    pub total_bytes: u64,
+    /// Bytes that clients may still fill.
+    pub free_bytes: u64,
+    /// Frames, headers or records that did not match their hash, since start.
+    pub corruptions: u64,
+    /// p95 of the last reads, microseconds.
+    pub read_p95_us: u64,
+    /// p95 of the last syncs, microseconds.
+    pub sync_p95_us: u64,
+}
+
+/// `GET /v1/drives`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveList {
+    /// Ordered by path.
+    pub drives: Vec<DriveInfo>,
+}
+
+/// `POST /v1/drives`: makes a folder a drive of this node. This is the explicit order that a new drive needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddDrive {
+    /// An existing folder, empty unless `allow_not_empty`; or one that carries this node's label and was away.
+    pub path: String,
+    /// Take a folder that holds other files; they stay.
+    #[serde(default)]
+    pub allow_not_empty: bool,
+    /// Take a folder on the file system of another drive: both are then one failure domain.
+    #[serde(default)]
+    pub same_file_system_ok: bool,
+}
+
+/// `POST /v1/drives/{id}/replace`: retires a drive that is lost or failing and puts a new folder in its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceDrive {
+    /// The folder of the new drive; see `AddDrive`.
+    pub path: String,
+    /// See `AddDrive`.
+    #[serde(default)]
+    pub allow_not_empty: bool,
+    /// See `AddDrive`.
+    #[serde(default)]
+    pub same_file_system_ok: bool,
+}
+
+/// One background worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// Its name, as in `/v1/jobs/{name}/pause`.
+    pub name: String,
+    /// `idle`, `running` or `paused`.
+    pub state: String,
+    /// What it does, in a sentence.
+    pub purpose: String,
+    /// What it does now or did last, in words.
+    pub detail: String,
+    /// Items done since start.
+    pub done: u64,
+    /// Items that failed since start.
+    pub failed: u64,
+    /// Items known to wait.
+    pub waiting: u64,
+    /// The last failure, in words.
+    pub last_error: Option<String>,
+}
+
+/// `GET /v1/jobs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobList {
+    /// Ordered by name.
+    pub jobs: Vec<JobInfo>,
+}
+
+/// What an operator asks of a background worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobOrder {
+    /// Finish the item at hand, then wait.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Begin a round now, without waiting for its time.
+    Run,
+}
+
+/// An access key without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// The public id.
+    pub id: String,
+    /// The user it acts for.
+    pub user: String,
+    /// `active` or `disabled`.
+    pub state: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// `GET /v1/keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyList {
+    /// Ordered by id.
+    pub keys: Vec<KeyInfo>,
+}
+
+/// `POST /v1/keys`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// The user it acts for.
+    pub user: String,
+    /// Both given or both drawn: the public id ...
+    #[serde(default)]
+    pub id: Option<String>,
+    /// ... and the secret.
+    #[serde(default)]
+    pub secret: Option<String>,
+}
+
+/// The only answer that carries a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewKey {
+    /// The public id.
+    pub id: String,
+    /// The secret; not shown again.
+    pub secret: String,
+    /// The user it acts for.
+    pub user: String,
+}
+
+impl std::fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKey").field("id", &self.id).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// `POST /v1/operator-key`: the old one ends with this answer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewOperatorKey {
+    /// The bearer token; not shown again.
+    pub operator_key: String,
+}
+
+/// `GET /v1/operations`: the table itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationList {
+    /// In the order of the table.
+    pub operations: Vec<OperationInfo>,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationInfo {
+    /// Its name.
+    pub name: String,
+    /// Its method.
+    pub method: String,
+    /// Its path, `{…}` for a parameter.
+    pub path: String,
+    /// What it does.
+    pub purpose: String,
+    /// True where TCP needs no operator key.
+    pub public: bool,
+}
+
+/// An order was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Always true.
+    pub done: bool,
+}

@@ -1,0 +1,90 @@
+//! The commented file that `shoal init` writes.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// A configuration for these drives, every other key shown with its default.
+pub fn template(drives: &[PathBuf], key_file: &Path) -> String {
+    let mut text = String::from(
+        "# Shoal. `shoal config check --config FILE` explains mistakes by line; unknown keys are errors.\n\
+         # Lines that begin with `#` show defaults.\n\n\
+         # Folders that `shoal init` or `shoal drive add` made drives of this node.\ndrives = [\n",
+    );
+    for drive in drives {
+        let _ = writeln!(text, "    {},", quoted(drive));
+    }
+    let _ = write!(
+        text,
+        "]\n\n\
+         # Opens everything that is stored. Whoever steals it together with the drives reads all data: keep a copy\n\
+         # elsewhere, and move it off the drives if they can be stolen.\n\
+         key_file = {}\n",
+        quoted(key_file)
+    );
+    text.push_str(
+        r#"
+# How objects are protected: auto, copies:N, or ec:K+M (any K of K+M drives are enough to read).
+# profile = "auto"
+
+# What requests may hold in memory, all together.
+# memory = "64 MiB"
+
+# Objects up to here live in their metadata row.
+# inline_bytes_max = "16 KiB"
+
+# "accept" writes even where the loss of one drive could not be survived; shown as at risk.
+# degraded_writes = "refuse"
+
+# auto, aes-256-gcm or chacha20-poly1305.
+# cipher = "auto"
+
+# The operator's Unix socket; default: shoal-admin.sock in the first drive in service.
+# socket = "/run/shoal/admin.sock"
+
+# Further storage classes and their profiles.
+# [storage_classes]
+# REDUCED_REDUNDANCY = "copies:1"
+
+[s3]
+# listen = "0.0.0.0:9000"
+# region = "us-east-1"
+# host_suffixes = ["s3.example.net"]    # bucket.s3.example.net addresses `bucket`
+# connections_max = 1024
+# tls = "off"                           # off, generated (own certificate authority), or files
+# certificate = "/etc/shoal/s3.pem"     # with tls = "files"
+# certificate_key = "/etc/shoal/s3.key"
+
+[admin]
+# listen = "0.0.0.0:9001"
+# tls = "generated"
+
+[rpc]
+# listen = "0.0.0.0:9002"               # reserved for the grid
+
+[log]
+# level = "info"
+# format = "text"                       # or json
+# access = "off"                        # or stdout, or a file: one JSON line a request
+"#,
+    );
+    text
+}
+
+/// A TOML basic string.
+fn quoted(path: &Path) -> String {
+    let mut text = String::from("\"");
+    for letter in path.to_string_lossy().chars() {
+        match letter {
+            '"' | '\\' => {
+                text.push('\\');
+                text.push(letter);
+            }
+            control if control.is_control() => {
+                let _ = write!(text, "\\u{:04X}", u32::from(control));
+            }
+            plain => text.push(plain),
+        }
+    }
+    text.push('"');
+    text
+}

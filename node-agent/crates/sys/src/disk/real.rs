@@ -34,7 +34,7 @@ impl RealDisk {
     fn open_file(&self, path: &str, flags: OFlags) -> io::Result<Arc<dyn DiskFile>> {
         check_file_path(path)?;
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = retry_on_intr(|| fs::openat(&self.root, path, flags, Mode::from_raw_mode(0o640)))?;
+        let fd = retry_on_intr(|| fs::openat(&self.root, path, flags, Mode::from_raw_mode(0o600)))?;
         if FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{path}` is not a file")));
         }

@@ -1,0 +1,156 @@
+//! Who this node is: a key pair, and the file of a generation that every drive of the node carries.
+//!
+//! Invariants: the node id is the hash of the public key; the file is replaced whole or not at all; it lies on a drive
+//! with mode 0600 and nowhere else. The page is docs/formats/node-file.md.
+
+#[cfg(test)]
+mod identity_tests;
+
+use std::io;
+use std::path::PathBuf;
+
+use data_encoding::{BASE64, HEXLOWER};
+use grid_types::{DriveId, GridId, NodeId};
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde::{Deserialize, Serialize};
+use sys::Disk;
+
+/// Name of the file at the root of each drive.
+pub const NODE_FILE: &str = "shoal-node";
+/// First line of the file: what it is, and the version of its layout.
+const HEADING: &str = "shoal node file 1";
+/// A node file is a few kilobytes; more is no node file.
+const NODE_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What every drive of a node knows of the node.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFile {
+    /// Grows with each rewrite: the highest one is the newest.
+    pub generation: u64,
+    /// The grid.
+    pub grid: GridId,
+    /// The node.
+    pub node: NodeId,
+    /// PKCS#8 of the Ed25519 key pair, base64.
+    key: String,
+    /// Registered starts of this node.
+    pub incarnation: u64,
+    /// Drawn by the start that registered `incarnation`, 32 hex digits.
+    pub nonce: String,
+    /// Drawn by a start that has not yet seen its registration confirmed.
+    pub pending: Option<String>,
+    /// Every drive of the node and the folder it was last seen in.
+    pub drives: Vec<KnownDrive>,
+}
+
+/// A drive that belongs to the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDrive {
+    /// The drive.
+    pub id: DriveId,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+/// A key pair could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("making the key pair of the node: the system gave no randomness")]
+pub struct KeyPairError;
+
+impl NodeFile {
+    /// A new node with a new key pair, before its first start.
+    pub fn generate(grid: GridId, drives: Vec<KnownDrive>) -> Result<Self, KeyPairError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyPairError)?;
+        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|_| KeyPairError)?;
+        Ok(Self {
+            generation: 1,
+            grid,
+            node: node_id(&pair),
+            key: BASE64.encode(document.as_ref()),
+            incarnation: 0,
+            nonce: String::new(),
+            pending: None,
+            drives,
+        })
+    }
+
+    /// Reads the file of a drive; `Ok(None)` where there is none. Damaged, or not consistent in itself: `InvalidData`.
+    pub fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        match disk.open_read(NODE_FILE) {
+            Ok(file) if file.len()? > NODE_FILE_BYTES_MAX => return Err(invalid("is too long")),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        Self::decode(&disk.read(NODE_FILE)?).map(Some)
+    }
+
+    /// Replaces the file of a drive, durably. Blocks.
+    pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+        disk.write_atomic(NODE_FILE, &self.encode()?, "node file")
+    }
+
+    fn encode(&self) -> io::Result<Vec<u8>> {
+        let body = serde_json::to_string(self).map_err(io::Error::other)?;
+        let hash = HEXLOWER.encode(digest(&SHA256, body.as_bytes()).as_ref());
+        Ok(format!("{HEADING}\n{hash}\n{body}\n").into_bytes())
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|_| invalid("is not text"))?;
+        let mut lines = text.splitn(3, '\n');
+        let (heading, hash, body) = (lines.next(), lines.next(), lines.next());
+        match heading {
+            Some(HEADING) => {}
+            Some(other) if other.starts_with("shoal node file ") => {
+                return Err(invalid("was written by a newer release"));
+            }
+            _ => return Err(invalid("does not begin as one")),
+        }
+        let body = body.and_then(|body| body.strip_suffix('\n')).ok_or_else(|| invalid("is cut short"))?;
+        if hash != Some(HEXLOWER.encode(digest(&SHA256, body.as_bytes()).as_ref()).as_str()) {
+            return Err(invalid("does not match its hash"));
+        }
+        let file: Self = serde_json::from_str(body).map_err(|error| invalid(&format!("cannot be read: {error}")))?;
+        let pair = file.key_pair().ok_or_else(|| invalid("holds no key pair"))?;
+        if node_id(&pair) != file.node {
+            return Err(invalid("names a node that its key is not of"));
+        }
+        Ok(file)
+    }
+
+    fn key_pair(&self) -> Option<Ed25519KeyPair> {
+        let document = BASE64.decode(self.key.as_bytes()).ok()?;
+        Ed25519KeyPair::from_pkcs8(&document).ok()
+    }
+
+    /// The public half of the key pair, 32 bytes.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.key_pair().map(|pair| pair.public_key().as_ref().to_vec()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for NodeFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeFile")
+            .field("generation", &self.generation)
+            .field("grid", &self.grid)
+            .field("node", &self.node)
+            .field("incarnation", &self.incarnation)
+            .field("drives", &self.drives)
+            .finish_non_exhaustive()
+    }
+}
+
+fn node_id(pair: &Ed25519KeyPair) -> NodeId {
+    let hash = digest(&SHA256, pair.public_key().as_ref());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_ref()[..16]);
+    NodeId::from_bytes(bytes)
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the node file `{NODE_FILE}` {what}"))
+}

@@ -1,0 +1,58 @@
+//! The node file: comes back as written, refuses what was touched.
+
+use grid_types::{DriveId, GridId};
+use sys::{Disk, RealDisk};
+
+use super::{KnownDrive, NODE_FILE, NodeFile};
+
+fn node_file() -> NodeFile {
+    let drives = vec![KnownDrive { id: DriveId::from_bytes([3; 16]), path: "/srv/a".into() }];
+    NodeFile::generate(GridId::from_bytes([1; 16]), drives).expect("a key pair")
+}
+
+#[test]
+fn comes_back_as_written_and_only_its_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = RealDisk::open(folder.path()).unwrap();
+    assert_eq!(NodeFile::read(&disk).unwrap(), None);
+    let mut file = node_file();
+    file.write(&disk).unwrap();
+    assert_eq!(NodeFile::read(&disk).unwrap(), Some(file.clone()));
+    let mode = std::fs::metadata(folder.path().join(NODE_FILE)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    file.generation = 2;
+    file.pending = Some("x".to_owned());
+    file.write(&disk).unwrap();
+    assert_eq!(NodeFile::read(&disk).unwrap(), Some(file));
+}
+
+#[test]
+fn every_flipped_byte_and_every_cut_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = RealDisk::open(folder.path()).unwrap();
+    node_file().write(&disk).unwrap();
+    let good = disk.read(NODE_FILE).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        assert!(NodeFile::decode(&bad).is_err(), "byte {at} flipped");
+        assert!(NodeFile::decode(&good[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn the_node_id_is_bound_to_the_key() {
+    let (one, other) = (node_file(), node_file());
+    assert_ne!(one.node, other.node);
+    let mixed = NodeFile { node: other.node, ..one.clone() };
+    let error = NodeFile::decode(&mixed.encode().unwrap()).expect_err("a key of another node");
+    assert!(error.to_string().contains("key"), "{error}");
+    assert_eq!(one.public_key().len(), 32);
+}
+
+#[test]
+fn debug_output_holds_no_key() {
+    let file = node_file();
+    assert!(!format!("{file:?}").contains(&file.key));
+}

@@ -1,0 +1,110 @@
+//! Each start registers an incarnation in the root shard, by compare-and-set with the previous one kept on the drives.
+//! A copy of this node or an old backup of it has another previous one and is refused.
+//!
+//! Order: a nonce is written to the drives as pending, then registered, then confirmed on the drives. A crash between
+//! two steps leaves a pending nonce that the next start recognises as its own.
+
+#[cfg(test)]
+mod incarnation_tests;
+
+use data_encoding::HEXLOWER;
+use meta_store::root::{Expect, RecordKind, RecordWrite};
+use meta_store::{MetaError, MetaStore};
+use sys::Random;
+
+use crate::identity::NodeFile;
+use crate::records::{self, NodeRecord, RecordError};
+
+/// Why this start is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum IncarnationError {
+    /// The grid does not know this node.
+    #[error("the grid has no member {0}: it was removed, or these drives belong to another grid")]
+    Unknown(grid_types::NodeId),
+    /// The drives are older than the metadata.
+    #[error(
+        "this node started {registered} times, these drives know of {on_drives}: they are a copy or an old backup, and the \
+         newer ones may be serving elsewhere. Nothing is served from them"
+    )]
+    DrivesOlder {
+        /// Starts that the root shard registered.
+        registered: u64,
+        /// Starts that the drives know of.
+        on_drives: u64,
+    },
+    /// The metadata is older than the drives.
+    #[error(
+        "these drives know of {on_drives} starts of this node, its metadata of {registered}: the metadata comes from an old \
+         backup. Nothing is served from it; `shoal rebuild-metadata` makes it anew from the drives"
+    )]
+    MetadataOlder {
+        /// Starts that the root shard registered.
+        registered: u64,
+        /// Starts that the drives know of.
+        on_drives: u64,
+    },
+    /// As many starts, but not the same ones.
+    #[error(
+        "start {0} of this node was another one than these drives saw: a copy of this node runs or ran elsewhere. Nothing is \
+         served from them"
+    )]
+    Clone(u64),
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A record cannot be written.
+    #[error("writing the node's record: {0}")]
+    Encode(#[from] serde_json::Error),
+    /// Metadata.
+    #[error("registering this start: {0}")]
+    Meta(#[from] MetaError),
+}
+
+/// What the drives and the root shard say, compared. Pure.
+fn judge(file: &NodeFile, record: &NodeRecord) -> Result<(), IncarnationError> {
+    let (registered, on_drives) = (record.incarnation, file.incarnation);
+    let confirmed = registered == on_drives && record.nonce == file.nonce;
+    let own_pending = Some(registered) == on_drives.checked_add(1) && file.pending.as_ref() == Some(&record.nonce);
+    if confirmed || own_pending {
+        return Ok(());
+    }
+    Err(match registered.cmp(&on_drives) {
+        std::cmp::Ordering::Greater => IncarnationError::DrivesOlder { registered, on_drives },
+        std::cmp::Ordering::Less => IncarnationError::MetadataOlder { registered, on_drives },
+        std::cmp::Ordering::Equal => IncarnationError::Clone(registered),
+    })
+}
+
+/// Registers this start. `write` puts a node file on every drive in service, durably; it is called twice.
+pub async fn register(
+    meta: &MetaStore,
+    mut file: NodeFile,
+    random: &dyn Random,
+    write: impl AsyncFn(&NodeFile),
+) -> Result<NodeFile, IncarnationError> {
+    let key = file.node.as_bytes().to_vec();
+    let stored = meta.record(RecordKind::Node, &key).await?.ok_or(IncarnationError::Unknown(file.node))?;
+    let record: NodeRecord = records::decode("node", &stored.value)?;
+    judge(&file, &record)?;
+    let nonce = HEXLOWER.encode(&random.id());
+    // The registered start becomes the base even where its confirmation was lost.
+    file.incarnation = record.incarnation;
+    file.nonce.clone_from(&record.nonce);
+    file.pending = Some(nonce.clone());
+    file.generation += 1;
+    write(&file).await;
+    let next = NodeRecord { incarnation: record.incarnation + 1, nonce: nonce.clone(), ..record };
+    meta.write_records(vec![RecordWrite {
+        kind: RecordKind::Node,
+        key,
+        expect: Expect::Generation(stored.generation),
+        value: Some(records::encode(&next)?),
+    }])
+    .await?;
+    file.incarnation = next.incarnation;
+    file.nonce = nonce;
+    file.pending = None;
+    file.generation += 1;
+    write(&file).await;
+    Ok(file)
+}

@@ -35,7 +35,7 @@ const MEMORY_BYTES_MIN: u64 = 16 << 20;
 pub struct Config {
     /// Folders that `shoal init` made drives.
     pub drives: Vec<PathBuf>,
-    /// The root key; default `shoal-root.key` in the first drive.
+    /// The root key; default `shoal-root.key`, a copy in each drive.
     pub key_file: Option<PathBuf>,
     /// The operator's Unix socket; default `shoal-admin.sock` in the first drive in service.
     pub socket: Option<PathBuf>,
@@ -194,13 +194,6 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|error| vec![explain::of_toml(text, &error)])?;
         let mistakes = config.mistakes(text);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
-    }
-
-    /// The root key file that counts.
-    pub fn key_file_path(&self) -> Option<PathBuf> {
-        self.key_file
-            .clone()
-            .or_else(|| self.drives.first().map(|drive| drive.join(crate::founding::ROOT_KEY_FILE)))
     }
 
     fn mistakes(&self, text: &str) -> Vec<Mistake> {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use admin_api::{OperatorKey, OperatorKeyHash};
-use chunk_store::{DriveLabel, LABEL_FILE, label};
+use chunk_store::DriveLabel;
+use chunk_store::label::{self, LABEL_FILE};
 use data_encoding::HEXLOWER;
 use grid_types::{DriveId, GridId, NodeId};
 use iam::Iam;

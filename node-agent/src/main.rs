@@ -1,1 +1,22 @@
-fn main() {}
+//! `shoal`: server and command line in one executable.
+
+mod access_log;
+mod admin_node;
+mod certificate;
+mod client;
+mod command;
+mod config;
+mod drives;
+mod founding;
+mod identity;
+mod incarnation;
+mod logging;
+mod node;
+mod process;
+mod records;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::run()
+}

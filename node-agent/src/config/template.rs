@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// A configuration for these drives, every other key shown with its default.
-pub fn template(drives: &[PathBuf], key_file: &Path) -> String {
+pub fn template(drives: &[PathBuf], key_file: Option<&Path>) -> String {
     let mut text = String::from(
         "# Shoal. `shoal config check --config FILE` explains mistakes by line; unknown keys are errors.\n\
          # Lines that begin with `#` show defaults.\n\n\
@@ -13,14 +13,15 @@ pub fn template(drives: &[PathBuf], key_file: &Path) -> String {
     for drive in drives {
         let _ = writeln!(text, "    {},", quoted(drive));
     }
-    let _ = write!(
-        text,
+    text.push_str(
         "]\n\n\
-         # Opens everything that is stored. Whoever steals it together with the drives reads all data: keep a copy\n\
-         # elsewhere, and move it off the drives if they can be stolen.\n\
-         key_file = {}\n",
-        quoted(key_file)
+         # The root key opens everything that is stored. By default a copy lies in each drive (shoal-root.key): whoever steals\n\
+         # a drive then has the key as well. Keep a copy elsewhere; without the key nothing can be read.\n",
     );
+    let shown = key_file.map_or_else(|| "# key_file = \"/root/shoal-root.key\"".to_owned(), |path| {
+        format!("key_file = {}", quoted(path))
+    });
+    let _ = writeln!(text, "{shown}");
     text.push_str(
         r#"
 # How objects are protected: auto, copies:N, or ec:K+M (any K of K+M drives are enough to read).

@@ -25,8 +25,6 @@ pub struct OurDrive {
     pub disk: Arc<dyn Disk>,
     /// Its label.
     pub label: DriveLabel,
-    /// Names its file system.
-    pub file_system: String,
 }
 
 /// A folder that cannot serve as a drive now.
@@ -206,7 +204,7 @@ fn sort_out(identity: NodeFile, looked: Vec<Looked>, mut problems: Vec<ProblemFo
     let warnings = shared_file_systems(&ours);
     let drives = ours
         .into_iter()
-        .map(|one| OurDrive { path: one.path, disk: one.disk, label: one.label, file_system: one.file_system })
+        .map(|one| OurDrive { path: one.path, disk: one.disk, label: one.label })
         .collect();
     Discovered { identity, drives, problems, warnings }
 }

@@ -6,8 +6,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use http_server::{Handler, Peer, RequestLabels, ResponseBody};
-use hyper::body::Incoming;
+use http_server::{Handler, Peer, RequestBody, RequestLabels, ResponseBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -123,7 +122,7 @@ impl AdminApi {
     async fn answer(
         &self,
         trust: Trust,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> (&'static str, Result<Answer, AdminError>) {
         let (parts, body) = request.into_parts();
         let (row, parameters) = match find(&parts.method, parts.uri.path()) {
@@ -176,9 +175,8 @@ pub struct AdminDoor {
 }
 
 impl Handler for AdminDoor {
-    async fn handle(&self, request: Request<Incoming>, _peer: Peer) -> Response<ResponseBody> {
+    async fn handle(&self, request: Request<RequestBody>, _peer: Peer) -> Response<ResponseBody> {
         let (operation, answer) = self.api.answer(self.trust, request).await;
-        let error = answer.as_ref().err().map(|error| error.code.clone());
         let mut response = match answer {
             Ok(answer) => respond(answer.status, answer.content_type, answer.body),
             Err(error) => {
@@ -191,7 +189,7 @@ impl Handler for AdminDoor {
                 response
             }
         };
-        response.extensions_mut().insert(RequestLabels { operation, caller: None, error });
+        response.extensions_mut().insert(RequestLabels { operation, error_code: None });
         response
     }
 }

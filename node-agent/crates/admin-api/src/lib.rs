@@ -20,7 +20,7 @@ mod api_tests;
 mod metrics_tests;
 
 pub use api::{AdminApi, AdminDoor, REQUEST_BYTES_MAX, Trust};
-pub use error::AdminError;
+pub use error::{AdminError, ErrorReply};
 pub use metrics::{DriveSample, Metrics, NodeSample};
 pub use node::Node;
 pub use operator_key::{OperatorKey, OperatorKeyHash};

@@ -4,7 +4,6 @@
 
 mod sample;
 
-use std::fmt;
 use std::sync::Arc;
 
 use http_server::{RequestObserver, RequestRecord};
@@ -53,7 +52,7 @@ type HistogramFamily = Family<OperationSet, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     requests: Family<RequestSet, Counter>,
     request_seconds: HistogramFamily,
-    answer_seconds: HistogramFamily,
+    first_byte_seconds: HistogramFamily,
     received_bytes: Family<DoorSet, Counter>,
     sent_bytes: Family<DoorSet, Counter>,
     broken: Family<DoorSet, Counter>,
@@ -67,7 +66,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("shoal");
         let requests = Family::<RequestSet, Counter>::default();
         let request_seconds = HistogramFamily::new_with_constructor(latency_histogram);
-        let answer_seconds = HistogramFamily::new_with_constructor(latency_histogram);
+        let first_byte_seconds = HistogramFamily::new_with_constructor(latency_histogram);
         let received_bytes = Family::<DoorSet, Counter>::default();
         let sent_bytes = Family::<DoorSet, Counter>::default();
         let broken = Family::<DoorSet, Counter>::default();
@@ -78,16 +77,16 @@ impl Metrics {
             request_seconds.clone(),
         );
         registry.register(
-            "answer_seconds",
-            "From the last header byte to the head of the answer",
-            answer_seconds.clone(),
+            "first_byte_seconds",
+            "From the last header byte to the first body byte of the answer",
+            first_byte_seconds.clone(),
         );
         registry.register("received_bytes", "Body bytes taken from clients", received_bytes.clone());
         registry.register("sent_bytes", "Body bytes sent to clients", sent_bytes.clone());
         registry.register("broken_requests", "Requests whose connection or body broke off", broken.clone());
         let sampled = Arc::new(Mutex::new(NodeSample::default()));
         registry.register_collector(Box::new(sample::Sampled(sampled.clone())));
-        Self { requests, request_seconds, answer_seconds, received_bytes, sent_bytes, broken, sampled, registry }
+        Self { requests, request_seconds, first_byte_seconds, received_bytes, sent_bytes, broken, sampled, registry }
     }
 
     /// The page as text, with these sampled figures.
@@ -108,11 +107,14 @@ impl Metrics {
 
     fn count(&self, door: &'static str, record: &RequestRecord) {
         let operation = if record.labels.operation.is_empty() { "Unknown" } else { record.labels.operation };
-        let status = u32::from(record.status);
+        // 0: the client left before there was an answer.
+        let status = record.status.map_or(0, |status| u32::from(status.as_u16()));
         self.requests.get_or_create(&RequestSet { door, operation, status }).inc();
         let set = OperationSet { door, operation };
-        self.request_seconds.get_or_create(&set).observe(record.finished_after.as_secs_f64());
-        self.answer_seconds.get_or_create(&set).observe(record.answered_after.as_secs_f64());
+        self.request_seconds.get_or_create(&set).observe(record.duration.as_secs_f64());
+        if let Some(first) = record.time_to_first_byte {
+            self.first_byte_seconds.get_or_create(&set).observe(first.as_secs_f64());
+        }
         let set = DoorSet { door };
         self.received_bytes.get_or_create(&set).inc_by(record.bytes_in);
         self.sent_bytes.get_or_create(&set).inc_by(record.bytes_out);
@@ -134,14 +136,8 @@ pub struct DoorObserver {
     door: &'static str,
 }
 
-impl fmt::Debug for DoorObserver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DoorObserver").field("door", &self.door).finish_non_exhaustive()
-    }
-}
-
 impl RequestObserver for DoorObserver {
-    fn finished(&self, record: RequestRecord) {
-        self.metrics.count(self.door, &record);
+    fn request_finished(&self, record: &RequestRecord) {
+        self.metrics.count(self.door, record);
     }
 }

@@ -5,6 +5,7 @@ use grid_types::DriveId;
 
 use crate::types::{
     AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
+    VerifyReport,
 };
 use crate::{AdminError, NodeSample, OperatorKeyHash};
 
@@ -28,6 +29,9 @@ pub trait Node: Send + Sync + 'static {
     fn replace_drive(&self, drive: DriveId, order: ReplaceDrive) -> NodeAnswer<'_, DriveInfo>;
     /// Locks (no new chunks) or unlocks a drive, durably.
     fn lock_drive(&self, drive: DriveId, locked: bool) -> NodeAnswer<'_, DriveInfo>;
+
+    /// Reads and checks every chunk of a drive. Long; safe to drop.
+    fn verify_drive(&self, drive: DriveId) -> NodeAnswer<'_, VerifyReport>;
 
     /// Background workers.
     fn jobs(&self) -> NodeAnswer<'_, Vec<JobInfo>>;

@@ -67,6 +67,7 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     row!("LockDrive", POST, "/v1/drives/{id}/lock", Operator, "No new chunks there", ops::drives::lock),
     row!("UnlockDrive", POST, "/v1/drives/{id}/unlock", Operator, "Ends a lock", ops::drives::unlock),
+    row!("VerifyDrive", POST, "/v1/drives/{id}/verify", Operator, "Reads every chunk", ops::drives::verify),
     row!("ListJobs", GET, "/v1/jobs", Operator, "Background workers", ops::jobs::list),
     row!("PauseJob", POST, "/v1/jobs/{name}/pause", Operator, "Waits after the item at hand", ops::jobs::pause),
     row!("ResumeJob", POST, "/v1/jobs/{name}/resume", Operator, "Goes on", ops::jobs::resume),

@@ -129,6 +129,17 @@ pub struct ReplaceDrive {
     pub same_file_system_ok: bool,
 }
 
+/// `POST /v1/drives/{id}/verify`: every chunk of the drive was read and checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Chunks read.
+    pub checked: u64,
+    /// Chunks that do not match their hashes.
+    pub damaged: u64,
+    /// The first of them, as `segment.index`.
+    pub first_damaged: Vec<String>,
+}
+
 /// One background worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobInfo {

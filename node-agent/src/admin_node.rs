@@ -1,0 +1,404 @@
+//! The node as the operator's door sees it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use admin_api::metrics::{BudgetSample, DriveSample, NodeSample};
+use admin_api::types::{
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
+    VerifyReport,
+};
+use admin_api::{AdminError, Node, OperatorKeyHash};
+use chunk_store::{ChunkError, ChunkStore};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grid_types::{DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, ProfileChoice};
+use iam::{AccessKey, AccessKeyState, Iam, IamError};
+use meta_store::MetaStore;
+use segment_store::GridView;
+use sys::{Clock, Random};
+
+use crate::access_log::AccessLog;
+use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
+use crate::identity::NodeFile;
+
+/// Chunks listed at once while verifying.
+const VERIFY_PAGE: usize = 256;
+/// Damaged chunks that a report names.
+const DAMAGED_SHOWN_MAX: usize = 100;
+
+/// What the node is made of, as far as an operator asks.
+pub struct AdminNodeParts {
+    /// Who it is.
+    pub identity: NodeFile,
+    /// Metadata.
+    pub meta: MetaStore,
+    /// Drives in service.
+    pub store: ChunkStore,
+    /// The grid now.
+    pub grid: GridView,
+    /// Drives, all of them.
+    pub watch: Arc<DriveWatch>,
+    /// Access keys.
+    pub iam: Iam,
+    /// Memory of requests.
+    pub budget: MemoryBudget,
+    /// For its dropped lines.
+    pub access_log: AccessLog,
+    /// For uptime.
+    pub clock: Arc<dyn Clock>,
+    /// For new keys.
+    pub random: Arc<dyn Random>,
+    /// Start, on the clock since boot.
+    pub started: Duration,
+    /// The region that S3 clients are told.
+    pub region: String,
+    /// The profile of STANDARD.
+    pub profile: ProfileChoice,
+    /// Writes with fewer than two writable domains?
+    pub accept_degraded: bool,
+    /// From start.
+    pub warnings: Vec<String>,
+}
+
+/// The node as the operator's door sees it.
+pub struct AdminNode {
+    parts: AdminNodeParts,
+    doors: OnceLock<(String, String)>,
+}
+
+type NodeFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
+
+impl AdminNode {
+    /// Over these parts.
+    pub fn new(parts: AdminNodeParts) -> Self {
+        Self { parts, doors: OnceLock::new() }
+    }
+
+    /// The endpoints, once they are bound.
+    pub fn set_doors(&self, s3: String, admin: String) {
+        // Called once, at the end of the start.
+        let _ = self.doors.set((s3, admin));
+    }
+
+    fn uptime(&self) -> Duration {
+        self.parts.clock.since_boot().saturating_sub(self.parts.started)
+    }
+
+    fn drive_infos(&self) -> Vec<DriveInfo> {
+        let grid = self.parts.grid.load();
+        let mut infos: Vec<DriveInfo> =
+            self.parts.watch.drives().iter().map(|drive| drive_info(drive, &grid)).collect();
+        infos.extend(self.parts.watch.problems().iter().map(|problem| DriveInfo {
+            id: problem.id,
+            path: problem.path.display().to_string(),
+            state: problem.state,
+            locked: false,
+            problem: Some(problem.reason.clone()),
+            read_score: 0,
+            write_score: 0,
+            file_system: String::new(),
+            total_bytes: 0,
+            free_bytes: 0,
+            corruptions: 0,
+            read_p95_us: 0,
+            sync_p95_us: 0,
+        }));
+        infos
+    }
+
+    async fn order(&self, order: DriveOrder) -> Result<DriveInfo, AdminError> {
+        let drive = self
+            .parts
+            .watch
+            .order(order)
+            .await
+            .map_err(|error| AdminError::of(error.code, error.message))?;
+        Ok(drive_info(&drive, &self.parts.grid.load()))
+    }
+
+    /// What an acknowledgement is worth now, in words.
+    fn promise(&self, grid: &GridSnapshot) -> String {
+        let domains = writable_domains(grid).len();
+        match placement::profile_for(self.parts.profile, false, grid, self.parts.accept_degraded) {
+            Err(error) => format!("nothing is acknowledged now: {error}"),
+            Ok(profile) if profile.loss_tolerance() == 0 || domains < 2 => {
+                format!("{profile}: what was acknowledged is synced, and lost with its drive")
+            }
+            Ok(profile) => format!("{profile}: what was acknowledged survives the loss of any one drive"),
+        }
+    }
+}
+
+fn writable_domains(grid: &GridSnapshot) -> Vec<FailureDomain> {
+    let mut domains: Vec<FailureDomain> =
+        grid.drives.iter().filter(|drive| drive.writable()).map(|drive| grid.domain(drive)).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    domains
+}
+
+fn drive_info(drive: &WatchedDrive, grid: &GridSnapshot) -> DriveInfo {
+    let (read_score, write_score) =
+        grid.drive(drive.id).map_or((0, 0), |seen| (seen.read_score.get(), seen.write_score.get()));
+    let summary = drive.summary.as_ref();
+    let stats = summary.map(|summary| summary.stats.clone()).unwrap_or_default();
+    DriveInfo {
+        id: Some(drive.id),
+        path: drive.path.display().to_string(),
+        state: drive.state,
+        locked: drive.locked,
+        problem: drive.problem.clone(),
+        read_score,
+        write_score,
+        file_system: summary.map(|summary| summary.file_system.clone()).unwrap_or_default(),
+        total_bytes: summary.map_or(0, |summary| summary.total_bytes),
+        free_bytes: summary.map_or(0, |summary| summary.free_bytes),
+        corruptions: stats.corruptions,
+        read_p95_us: stats.read_p95_us,
+        sync_p95_us: stats.sync_p95_us,
+    }
+}
+
+fn absolute(path: &str) -> Result<PathBuf, AdminError> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(AdminError::invalid(format!("`{}` must be an absolute path on the node", path.display())))
+    }
+}
+
+fn of_chunk(error: &ChunkError) -> AdminError {
+    AdminError::of(error.code(), error.to_string())
+}
+
+fn of_iam(error: &IamError) -> AdminError {
+    AdminError::of(error.code(), error.to_string())
+}
+
+fn key_info(key: AccessKey) -> KeyInfo {
+    let state = match key.state {
+        AccessKeyState::Active => "active",
+        AccessKeyState::Disabled => "disabled",
+    };
+    KeyInfo { id: key.id, user: key.user, state: state.to_owned(), created: key.created }
+}
+
+impl Node for AdminNode {
+    fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if let Err(reason) = self.parts.meta.ready() {
+            reasons.push(format!("metadata: {reason}"));
+        }
+        let grid = self.parts.grid.load();
+        if !grid.drives.iter().any(grid_types::DriveSnapshot::readable) {
+            reasons.push("no drive can be read".to_owned());
+        }
+        if let Err(error) = placement::profile_for(self.parts.profile, false, &grid, self.parts.accept_degraded) {
+            reasons.push(format!("writes: {error}"));
+        }
+        Readiness::of(reasons)
+    }
+
+    fn status(&self) -> NodeFuture<'_, Status> {
+        async move {
+            let grid = self.parts.grid.load();
+            let drives = self.parts.watch.drives();
+            let in_service = || grid.drives.iter().filter(|drive| drive.readable());
+            let mut warnings = self.parts.warnings.clone();
+            warnings.extend(
+                self.drive_infos()
+                    .into_iter()
+                    .filter_map(|drive| Some(format!("{}: {}", drive.path, drive.problem?))),
+            );
+            let (s3, admin) = self.doors.get().cloned().unwrap_or_default();
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                grid: self.parts.identity.grid,
+                node: self.parts.identity.node,
+                incarnation: self.parts.identity.incarnation,
+                uptime_seconds: self.uptime().as_secs(),
+                s3: vec![s3],
+                admin: vec![admin],
+                region: self.parts.region.clone(),
+                profile: self.parts.profile.to_string(),
+                promise: self.promise(&grid),
+                readiness: self.readiness(),
+                drives_in_service: u32::try_from(in_service().count()).unwrap_or(u32::MAX),
+                drives_known: u32::try_from(drives.len()).unwrap_or(u32::MAX),
+                total_bytes: in_service().map(|drive| drive.total_bytes).sum(),
+                free_bytes: in_service().map(|drive| drive.free_bytes).sum(),
+                warnings,
+            })
+        }
+        .boxed()
+    }
+
+    fn sample(&self) -> NodeFuture<'_, NodeSample> {
+        async move {
+            let grid = self.parts.grid.load();
+            let drives = self.parts.watch.drives();
+            let drives = drives.iter().map(|drive| {
+                let info = drive_info(drive, &grid);
+                let stats = drive.summary.as_ref().map(|summary| summary.stats.clone()).unwrap_or_default();
+                DriveSample {
+                    drive: drive.id.to_string(),
+                    state: drive.state,
+                    total_bytes: info.total_bytes,
+                    free_bytes: info.free_bytes,
+                    read_score: info.read_score,
+                    write_score: info.write_score,
+                    read_bytes: stats.read_bytes,
+                    written_bytes: stats.written_bytes,
+                    syncs: stats.syncs,
+                    corruptions: stats.corruptions,
+                    read_p95_us: stats.read_p95_us,
+                    sync_p95_us: stats.sync_p95_us,
+                }
+            });
+            let uptime = self.uptime();
+            let process = tokio::task::spawn_blocking(move || crate::process::sample(uptime)).await;
+            Ok(NodeSample {
+                ready: self.readiness().ready,
+                metadata_ready: self.parts.meta.ready().is_ok(),
+                metadata_shards: self.parts.meta.shards().len() as u64,
+                drives: drives.collect(),
+                budgets: vec![BudgetSample {
+                    limit: "requests",
+                    total_bytes: self.parts.budget.total(),
+                    available_bytes: self.parts.budget.available(),
+                }],
+                doors: Vec::new(),
+                jobs: self.jobs().await?,
+                process: process.unwrap_or_default(),
+                access_log_dropped: self.parts.access_log.dropped(),
+            })
+        }
+        .boxed()
+    }
+
+    fn drives(&self) -> NodeFuture<'_, Vec<DriveInfo>> {
+        async move { Ok(self.drive_infos()) }.boxed()
+    }
+
+    fn add_drive(&self, order: AddDrive) -> NodeFuture<'_, DriveInfo> {
+        async move {
+            self.order(DriveOrder::Add {
+                path: absolute(&order.path)?,
+                allow_not_empty: order.allow_not_empty,
+                same_file_system_ok: order.same_file_system_ok,
+                replaces: None,
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn replace_drive(&self, drive: DriveId, order: ReplaceDrive) -> NodeFuture<'_, DriveInfo> {
+        async move {
+            self.order(DriveOrder::Add {
+                path: absolute(&order.path)?,
+                allow_not_empty: order.allow_not_empty,
+                same_file_system_ok: order.same_file_system_ok,
+                replaces: Some(drive),
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn lock_drive(&self, drive: DriveId, locked: bool) -> NodeFuture<'_, DriveInfo> {
+        async move { self.order(DriveOrder::Lock { id: drive, locked }).await }.boxed()
+    }
+
+    fn verify_drive(&self, drive: DriveId) -> NodeFuture<'_, VerifyReport> {
+        async move {
+            let Some(open) = self.parts.store.drive(drive) else {
+                let message = format!("drive {drive} is not in service on this node");
+                return Err(AdminError::of(ErrorCode::NoSuchDrive, message));
+            };
+            let mut report = VerifyReport::default();
+            let mut after = None;
+            loop {
+                let page = open.list(after, VERIFY_PAGE).await.map_err(|error| of_chunk(&error))?;
+                let Some(last) = page.last() else { return Ok(report) };
+                after = Some(*last);
+                for chunk in page {
+                    match open.verify(chunk).await {
+                        Ok(()) => report.checked += 1,
+                        // Removed since the list was read.
+                        Err(ChunkError::Missing { .. }) => {}
+                        Err(ChunkError::Corrupt { .. }) => {
+                            report.checked += 1;
+                            report.damaged += 1;
+                            if report.first_damaged.len() < DAMAGED_SHOWN_MAX {
+                                report.first_damaged.push(chunk.to_string());
+                            }
+                        }
+                        Err(error) => return Err(of_chunk(&error)),
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn jobs(&self) -> NodeFuture<'_, Vec<JobInfo>> {
+        async move { Ok(Vec::new()) }.boxed()
+    }
+
+    fn order_job(&self, name: &str, _order: JobOrder) -> NodeFuture<'_, JobInfo> {
+        let message = format!("there is no job `{name}`; `shoal job list` shows them");
+        async move { Err(AdminError::not_found("NoSuchJob", message)) }.boxed()
+    }
+
+    fn keys(&self) -> NodeFuture<'_, Vec<KeyInfo>> {
+        async move {
+            let keys = self.parts.iam.list().await.map_err(|error| of_iam(&error))?;
+            Ok(keys.into_iter().map(key_info).collect())
+        }
+        .boxed()
+    }
+
+    fn create_key(&self, order: CreateKey) -> NodeFuture<'_, NewKey> {
+        async move {
+            let given = order.id.zip(order.secret);
+            let made = self.parts.iam.create(&order.user, given).await;
+            let (key, secret) = made.map_err(|error| of_iam(&error))?;
+            Ok(NewKey { id: key.id, secret: secret.to_string(), user: key.user })
+        }
+        .boxed()
+    }
+
+    fn set_key_active(&self, id: &str, active: bool) -> NodeFuture<'_, ()> {
+        let id = id.to_owned();
+        let state = if active { AccessKeyState::Active } else { AccessKeyState::Disabled };
+        async move { self.parts.iam.set_state(&id, state).await.map_err(|error| of_iam(&error)) }.boxed()
+    }
+
+    fn delete_key(&self, id: &str) -> NodeFuture<'_, ()> {
+        let id = id.to_owned();
+        async move { self.parts.iam.delete(&id).await.map_err(|error| of_iam(&error)) }.boxed()
+    }
+
+    fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeFuture<'_, ()> {
+        async move {
+            let write = crate::founding::operator_key_write(hash);
+            self.parts
+                .meta
+                .write_records(vec![write])
+                .await
+                .map_err(|error| AdminError::of(error.code(), error.to_string()))
+        }
+        .boxed()
+    }
+
+    fn random_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.parts.random.fill(&mut bytes);
+        bytes
+    }
+}
+

@@ -1,0 +1,119 @@
+//! Certificates that the node makes itself: an authority of its own in a folder beside the data, and a server
+//! certificate for every name and address of this host, made anew at each start.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use http_server::TlsIdentity;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// The folder beside the data.
+pub const TLS_FOLDER: &str = "shoal-tls";
+/// The authority's certificate: what clients are told to trust.
+pub const AUTHORITY_FILE: &str = "ca.pem";
+const AUTHORITY_KEY_FILE: &str = "ca.key";
+
+/// Why a certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The certificate itself.
+    #[error("making a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    /// It cannot be served.
+    #[error(transparent)]
+    Serve(#[from] http_server::TlsError),
+}
+
+/// A certificate for these further names (`*.s3.example.net`), signed by the authority in `state`, which is made where
+/// there is none. Also the path of the authority's certificate. Blocks.
+pub fn generate(state: &Path, names: &[String]) -> Result<(TlsIdentity, PathBuf), CertificateError> {
+    let folder = state.join(TLS_FOLDER);
+    let (authority_path, key_path) = (folder.join(AUTHORITY_FILE), folder.join(AUTHORITY_KEY_FILE));
+    if !key_path.exists() || !authority_path.exists() {
+        make_authority(&folder, &authority_path, &key_path)?;
+    }
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
+    };
+    // The name and the key are all that a signature needs of the authority; both are as when it was made.
+    let authority = Issuer::new(authority_params()?, KeyPair::from_pem(&read(&key_path)?)?);
+    let key = KeyPair::generate()?;
+    let mut subjects = vec!["localhost".to_owned()];
+    subjects.extend(host_name());
+    subjects.extend(names.iter().cloned());
+    subjects.extend(addresses().iter().map(IpAddr::to_string));
+    let mut params = CertificateParams::new(subjects)?;
+    params.distinguished_name.push(DnType::CommonName, "shoal");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let certificate = params.signed_by(&key, &authority)?;
+    let chain = format!("{}{}", certificate.pem(), read(&authority_path)?);
+    Ok((TlsIdentity::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes())?, authority_path))
+}
+
+fn make_authority(folder: &Path, certificate: &Path, key_path: &Path) -> Result<(), CertificateError> {
+    let file = |path: &Path, source: io::Error| CertificateError::File { path: path.to_owned(), source };
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(file(folder, error)),
+        _ => {}
+    }
+    let key = KeyPair::generate()?;
+    let authority = authority_params()?.self_signed(&key)?;
+    for (path, text) in [(key_path, key.serialize_pem()), (certificate, authority.pem())] {
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .and_then(|mut open| open.write_all(text.as_bytes()).and_then(|()| open.sync_all()))
+            .map_err(|source| file(path, source))?;
+    }
+    Ok(())
+}
+
+fn authority_params() -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.distinguished_name.push(DnType::CommonName, "shoal certificate authority of this node");
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let plain = !name.is_empty()
+        && name != "localhost"
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
+    plain.then_some(name)
+}
+
+/// Loopback, and the address that a packet to the outside would leave from, for each family.
+fn addresses() -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> =
+        vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
+    // Connecting a datagram socket sends nothing; it only asks the routing table.
+    for (from, to) in [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")] {
+        let own = std::net::UdpSocket::bind(from).and_then(|socket| {
+            socket.connect(to)?;
+            socket.local_addr()
+        });
+        if let Ok(own) = own
+            && !found.contains(&own.ip())
+        {
+            found.push(own.ip());
+        }
+    }
+    found
+}

@@ -1,0 +1,151 @@
+//! The command line, a file a command.
+
+mod admin_options;
+mod config;
+mod demo;
+mod drive;
+mod init;
+mod job;
+mod key;
+mod rebuild_metadata;
+mod serve;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// What a command fails with: a sentence for the user.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Configuration files that are looked for where none is named.
+const CONFIG_FILES: [&str; 3] = ["shoal.toml", "/etc/shoal.toml", "/etc/shoal/shoal.toml"];
+/// Threads that may block at once: SQLite readers, files, syncs.
+const BLOCKING_THREADS_MAX: usize = 64;
+/// A blocking thread without work goes after this time, and its stack with it.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(10);
+
+/// Turns drives of any Linux machine into one S3 object store.
+#[derive(Parser)]
+#[command(name = "shoal", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Founds a grid on this host: makes folders its drives, prints the first keys once
+    Init(init::Init),
+    /// Serves with a configuration file
+    Serve(serve::Serve),
+    /// Starts a local grid to try things with: four drive folders, keys, a line to copy
+    Demo(demo::Demo),
+    /// Looks at the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// The node at a glance
+    Status(status::StatusCommand),
+    /// Drives: list, add, replace, lock, unlock, verify
+    #[command(subcommand)]
+    Drive(drive::DriveCommand),
+    /// Access keys: create, list, enable, disable, delete; and the operator key
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Background workers: list, pause, resume, run
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Makes lost metadata anew from what the drives know
+    RebuildMetadata(rebuild_metadata::RebuildMetadata),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Serve(_) | Command::Demo(_)) {
+        crate::process::restart_with_frugal_allocator();
+        crate::process::raise_open_files();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("shoal")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(arguments.command));
+            // A hanging disk must not keep the process: what is acknowledged is synced already.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("shoal: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(command) => command.run().await,
+        Command::Serve(command) => command.run().await,
+        Command::Demo(command) => command.run().await,
+        Command::Config(command) => command.run(),
+        Command::Status(command) => command.run().await,
+        Command::Drive(command) => command.run().await,
+        Command::Key(command) => command.run().await,
+        Command::Job(command) => command.run().await,
+        Command::RebuildMetadata(command) => command.run().await,
+    }
+}
+
+/// The configuration file named, else the first one there is.
+fn config_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    CONFIG_FILES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        let looked = CONFIG_FILES.join(", ");
+        format!("no configuration file: looked for {looked}; `shoal init` writes one, --config names one").into()
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn stop_signal() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Prints one JSON line to standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut output = std::io::stdout().lock();
+    serde_json::to_writer(&mut output, value)?;
+    output.write_all(b"\n")?;
+    output.flush()?;
+    Ok(())
+}
+
+/// 1.5 GiB and the like.
+fn human_bytes(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}

@@ -1,0 +1,465 @@
+//! The wiring, in row order: self-test, drives, keys, metadata, chunks, segments, objects, access, repair, doors. And
+//! back: doors drain first, metadata stops last.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use admin_api::{AdminApi, AdminDoor, Metrics, OperatorKeyHash, Trust};
+use chunk_store::{ChunkStore, Drive, DriveConfig};
+use grid_types::{DriveState, MemoryBudget};
+use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
+use iam::Iam;
+use keyring::RootKey;
+use meta_store::home::HomeDrive;
+use meta_store::root::RecordKind;
+use meta_store::{MetaConfig, MetaStore};
+use object_engine::{EngineConfig, ObjectEngine};
+use s3_api::{S3Config, S3Front};
+use segment_store::{GridView, SegmentConfig, SegmentStore};
+use sys::{Clock, Random};
+
+use crate::access_log::{AccessLog, Observers};
+use crate::admin_node::{AdminNode, AdminNodeParts};
+use crate::config::{Config, DegradedWrites, TlsMode};
+use crate::drives::{
+    Discovered, DiscoveryError, DriveWatch, OurDrive, ProblemFolder, WatchConfig, WatchStart, WatchedDrive, discover,
+};
+use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
+use crate::identity::NodeFile;
+use crate::incarnation::{self, IncarnationError};
+use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
+
+/// Name of the operator's Unix socket beside the data.
+pub const SOCKET_FILE: &str = "shoal-admin.sock";
+/// Callers that may queue for memory: as many as connections by default.
+const MEMORY_WAITERS_MAX: usize = 1_024;
+/// Connections of the operator's doors: a dashboard or two, a scraper, a load balancer.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// From shutdown to the cut of requests in flight.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Records read at once.
+const RECORDS_PAGE: usize = 1_000;
+
+/// Why the node does not start. Each says what to do where something can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A kernel computes wrongly.
+    #[error(transparent)]
+    SelfTest(#[from] codec::self_test::SelfTestError),
+    /// No drives of a grid.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    /// Labelled drives, none of which opens.
+    #[error("none of this node's drives can be opened:\n{0}")]
+    NoDrive(String),
+    /// The root key.
+    #[error("{0}; without the root key nothing can be read: put a copy there")]
+    RootKey(#[from] keyring::KeyringError),
+    /// The metadata.
+    #[error(transparent)]
+    Meta(#[from] meta_store::MetaError),
+    /// This is a copy or an old backup.
+    #[error(transparent)]
+    Incarnation(#[from] IncarnationError),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] http_server::ServeError),
+    /// A certificate of the operator.
+    #[error(transparent)]
+    Tls(#[from] http_server::TlsError),
+    /// A certificate of our own.
+    #[error(transparent)]
+    Certificate(#[from] crate::certificate::CertificateError),
+    /// The access log.
+    #[error("the access log cannot be opened: {0}")]
+    AccessLog(std::io::Error),
+    /// A task broke off.
+    #[error("starting broke off: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A node that serves.
+pub struct Node {
+    s3: HttpServer,
+    admin: HttpServer,
+    admin_socket: HttpServer,
+    meta: MetaStore,
+    watch: Arc<DriveWatch>,
+    admin_node: Arc<AdminNode>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// The certificate to trust, where this node made its own.
+    pub authority: Option<PathBuf>,
+    s3_tls: bool,
+    admin_tls: bool,
+}
+
+impl Node {
+    /// Starts everything; serves when it returns.
+    pub async fn start(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
+        let started = clock.since_boot();
+        codec::self_test::run()?;
+
+        let folders = config.drives.clone();
+        let found = tokio::task::spawn_blocking(move || discover(&folders)).await??;
+        let Discovered { identity, drives, mut problems, mut warnings } = found;
+        for problem in &problems {
+            tracing::warn!(path = %problem.path.display(), reason = problem.reason, "a folder is not in service");
+        }
+        let drive_config = DriveConfig::default();
+        let opened = open_drives(&drives, &clock, &drive_config, &mut problems).await?;
+        let state_folder = state_folder(&drives, &opened, &problems)?;
+
+        let root_key = load_root_key(config, &drives)?;
+
+        let home: Vec<HomeDrive> =
+            opened.iter().map(|drive| HomeDrive { id: drive.id(), disk: drive.disk() }).collect();
+        let meta = MetaStore::open(home, MetaConfig::default(), clock.clone(), random.clone()).await?;
+        let identity = match register_start(&meta, identity, &opened, &*random).await {
+            Ok(identity) => identity,
+            Err(error) => {
+                meta.shutdown().await;
+                return Err(error.into());
+            }
+        };
+        tracing::info!(grid = %identity.grid, node = %identity.node, incarnation = identity.incarnation, "this node");
+
+        let store = ChunkStore::new(opened);
+        let grid = GridView::default();
+        let watched = watched_drives(&meta, &identity, &drives, &store, &problems).await?;
+        if config.drives_are_domains {
+            warnings.retain(|warning| !warning.contains("one failure domain"));
+            warnings.push(
+                "drives_are_domains: every folder counts as a failure domain, although folders of one file system are \
+                 lost together"
+                    .to_owned(),
+            );
+        }
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let watch = Arc::new(DriveWatch::start(
+            WatchStart {
+                store: store.clone(),
+                grid: grid.clone(),
+                meta: meta.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                identity: identity.clone(),
+                drives: watched,
+                problems: problems.into_iter().filter(|problem| problem.state == DriveState::Foreign).collect(),
+                root_key_beside_data: config.key_file.is_none().then(|| root_key.clone()),
+            },
+            WatchConfig {
+                drives_are_domains: config.drives_are_domains,
+                all_have_aes: codec::cpu_has_aes(),
+                drive: drive_config,
+                ..WatchConfig::default()
+            },
+        ));
+
+        let budget = MemoryBudget::new("requests", config.memory.0, MEMORY_WAITERS_MAX);
+        let accept_degraded = config.degraded_writes == DegradedWrites::Accept;
+        let segments = SegmentStore::new(
+            store.clone(),
+            grid.clone(),
+            random.clone(),
+            budget.clone(),
+            SegmentConfig { cipher_override: config.cipher.0, accept_degraded, ..SegmentConfig::default() },
+        );
+        let engine = ObjectEngine::new(
+            meta.clone(),
+            segments.clone(),
+            root_key.clone(),
+            clock.clone(),
+            random.clone(),
+            engine_config(config),
+        );
+        let iam = Iam::new(meta.clone(), root_key, clock.clone(), random.clone());
+
+        let metrics = Arc::new(Metrics::new());
+        let access_log = AccessLog::open(&config.log.access, clock.clone()).map_err(StartError::AccessLog)?;
+        let observer = |door: &'static str| {
+            Observer::new(Arc::new(Observers { door, metrics: metrics.observer(door), log: access_log.clone() }))
+        };
+        let front = S3Front {
+            engine,
+            iam: iam.clone(),
+            clock: clock.clone(),
+            config: S3Config {
+                region: config.s3.region.clone(),
+                host_suffixes: config.s3.host_suffixes.clone(),
+                ..S3Config::default()
+            },
+        };
+        let mut authority = None;
+        let wildcard_names: Vec<String> =
+            config.s3.host_suffixes.iter().flat_map(|suffix| [suffix.clone(), format!("*.{suffix}")]).collect();
+        let s3_files = config.s3.certificate.as_deref().zip(config.s3.certificate_key.as_deref());
+        let s3_tls = tls_of(config.s3.tls, s3_files, &state_folder, wildcard_names, &mut authority).await?;
+        let admin_files = config.admin.certificate.as_deref().zip(config.admin.certificate_key.as_deref());
+        let admin_tls = tls_of(config.admin.tls, admin_files, &state_folder, Vec::new(), &mut authority).await?;
+        let tls_used = (s3_tls.is_some(), admin_tls.is_some());
+        let s3_http = HttpConfig {
+            connections_max: config.s3.connections_max,
+            drain_timeout: DRAIN_TIMEOUT,
+            observer: observer("s3"),
+            ..HttpConfig::default()
+        };
+        let admin_http = HttpConfig {
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            drain_timeout: DRAIN_TIMEOUT,
+            observer: observer("admin"),
+            ..HttpConfig::default()
+        };
+        let s3 = HttpServer::bind(config.s3.listen, s3_tls, s3_http, Arc::new(front)).await?;
+
+        let operator_key = stored_operator_key(&meta).await?;
+        let admin_node = Arc::new(AdminNode::new(AdminNodeParts {
+            identity,
+            meta: meta.clone(),
+            store,
+            grid,
+            watch: watch.clone(),
+            iam,
+            budget,
+            access_log,
+            clock,
+            random,
+            started,
+            region: config.s3.region.clone(),
+            profile: config.profile.0,
+            accept_degraded,
+            warnings: warnings.clone(),
+        }));
+        let api = Arc::new(AdminApi::new(admin_node.clone(), metrics, operator_key));
+        let door = |trust| Arc::new(AdminDoor { api: api.clone(), trust });
+        let admin =
+            HttpServer::bind(config.admin.listen, admin_tls, admin_http.clone(), door(Trust::OperatorKey)).await?;
+        let socket = config.socket.clone().unwrap_or_else(|| state_folder.join(SOCKET_FILE));
+        let admin_socket = HttpServer::bind_unix(&socket, admin_http, door(Trust::Local)).await?;
+
+        let node = Self {
+            s3,
+            admin,
+            admin_socket,
+            meta,
+            watch,
+            admin_node,
+            warnings,
+            authority,
+            s3_tls: tls_used.0,
+            admin_tls: tls_used.1,
+        };
+        node.admin_node.set_doors(node.s3_url(), node.admin_url());
+        tracing::info!(s3 = node.s3_url(), admin = node.admin_url(), socket = %socket.display(), "serving");
+        Ok(node)
+    }
+
+    /// The S3 endpoint as a client on this host would name it.
+    pub fn s3_url(&self) -> String {
+        url(self.s3.address(), self.s3_tls)
+    }
+
+    /// The operator's endpoint as a client on this host would name it.
+    pub fn admin_url(&self) -> String {
+        url(self.admin.address(), self.admin_tls)
+    }
+
+    /// Stops accepting, lets requests in flight end, stops the layers from the top down.
+    pub async fn shutdown(self) {
+        tracing::info!("stopping: requests in flight may end");
+        tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
+        self.watch.stop();
+        self.meta.shutdown().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn url(address: Option<SocketAddr>, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    match address {
+        Some(address) if address.ip().is_unspecified() => format!("{scheme}://127.0.0.1:{}", address.port()),
+        Some(address) => format!("{scheme}://{address}"),
+        None => String::new(),
+    }
+}
+
+/// Opens all drives at once; what fails becomes a problem.
+async fn open_drives(
+    drives: &[OurDrive],
+    clock: &Arc<dyn Clock>,
+    config: &DriveConfig,
+    problems: &mut Vec<ProblemFolder>,
+) -> Result<Vec<Drive>, StartError> {
+    let opening: Vec<_> = drives
+        .iter()
+        .map(|drive| {
+            let (disk, clock, config) = (drive.disk.clone(), clock.clone(), config.clone());
+            tokio::task::spawn_blocking(move || Drive::open(disk, clock, config))
+        })
+        .collect();
+    let mut opened = Vec::new();
+    for (drive, opening) in drives.iter().zip(opening) {
+        match opening.await? {
+            Ok(open) => opened.push(open),
+            Err(error) => {
+                tracing::error!(path = %drive.path.display(), %error, "a drive cannot be opened");
+                problems.push(ProblemFolder {
+                    path: drive.path.clone(),
+                    id: Some(drive.label.drive),
+                    state: DriveState::Failing,
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+    Ok(opened)
+}
+
+/// The folder of the first drive in service: socket and certificates live there.
+fn state_folder(drives: &[OurDrive], opened: &[Drive], problems: &[ProblemFolder]) -> Result<PathBuf, StartError> {
+    drives
+        .iter()
+        .find(|drive| opened.iter().any(|open| open.id() == drive.label.drive))
+        .map(|drive| drive.path.clone())
+        .ok_or_else(|| {
+            let told: Vec<String> =
+                problems.iter().map(|problem| format!("  {}: {}", problem.path.display(), problem.reason)).collect();
+            StartError::NoDrive(told.join("\n"))
+        })
+}
+
+/// From the configured file, else from the first drive that has a copy.
+fn load_root_key(config: &Config, drives: &[OurDrive]) -> Result<RootKey, keyring::KeyringError> {
+    if let Some(path) = &config.key_file {
+        return RootKey::load(path);
+    }
+    let copies: Vec<PathBuf> = drives.iter().map(|drive| drive.path.join(ROOT_KEY_FILE)).collect();
+    let mut first_error = None;
+    for copy in &copies {
+        match RootKey::load(copy) {
+            Ok(key) => return Ok(key),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or(keyring::KeyringError::File {
+        path: ROOT_KEY_FILE.into(),
+        source: std::io::ErrorKind::NotFound.into(),
+    }))
+}
+
+async fn register_start(
+    meta: &MetaStore,
+    identity: NodeFile,
+    opened: &[Drive],
+    random: &dyn Random,
+) -> Result<NodeFile, IncarnationError> {
+    incarnation::register(meta, identity, random, async |file: &NodeFile| {
+        let writing: Vec<_> = opened
+            .iter()
+            .map(|drive| {
+                let (drive, file) = (drive.clone(), file.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = file.write(&*drive.disk()) {
+                        drive.take_out_of_service(&format!("writing the node file: {error}"));
+                    }
+                })
+            })
+            .collect();
+        for task in writing {
+            // A panic in there was logged; the drive then carries the older file, which is no harm.
+            let _ = task.await;
+        }
+    })
+    .await
+}
+
+/// Drives that are open, then those that are known and not there; with their locks.
+async fn watched_drives(
+    meta: &MetaStore,
+    identity: &NodeFile,
+    drives: &[OurDrive],
+    store: &ChunkStore,
+    problems: &[ProblemFolder],
+) -> Result<Vec<WatchedDrive>, StartError> {
+    let mut watched = Vec::new();
+    for drive in drives {
+        let mut one = WatchedDrive::new(drive.label.drive, drive.path.clone(), DriveState::Waiting);
+        if let Some(open) = store.drive(drive.label.drive) {
+            one.present(open.summary());
+        }
+        watched.push(one);
+    }
+    for problem in problems {
+        let Some(id) = problem.id.filter(|_| problem.state != DriveState::Foreign) else { continue };
+        watched.retain(|known: &WatchedDrive| known.id != id || known.problem.is_none() && store.drive(id).is_some());
+        if watched.iter().all(|known| known.id != id) {
+            let mut one = WatchedDrive::new(id, problem.path.clone(), problem.state);
+            one.problem = Some(problem.reason.clone());
+            one.held_out = problem.state == DriveState::Failing;
+            watched.push(one);
+        }
+    }
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = meta.records(RecordKind::Drive, after.as_deref(), RECORDS_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(watched) };
+        after = Some(last.key.clone());
+        for record in page {
+            let Ok(stored) = records::decode::<DriveRecord>("drive", &record.value) else { continue };
+            let known = watched.iter_mut().find(|drive| drive.id.as_bytes().as_slice() == record.key);
+            if let Some(drive) = known.filter(|_| stored.node == identity.node) {
+                drive.locked = stored.locked;
+                if stored.leaving {
+                    drive.leave();
+                }
+            }
+        }
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        profile: config.profile.0,
+        storage_classes: config.storage_classes.iter().map(|(name, profile)| (name.clone(), profile.0)).collect(),
+        inline_bytes_max: config.inline_bytes_max.0,
+        ..EngineConfig::default()
+    }
+}
+
+async fn tls_of(
+    mode: TlsMode,
+    files: Option<(&Path, &Path)>,
+    state_folder: &Path,
+    names: Vec<String>,
+    authority: &mut Option<PathBuf>,
+) -> Result<Option<TlsIdentity>, StartError> {
+    match (mode, files) {
+        (TlsMode::Files, Some((certificate, key))) => Ok(Some(TlsIdentity::load(certificate, key)?)),
+        // The configuration was checked: files are there where they are wanted.
+        (TlsMode::Off | TlsMode::Files, _) => Ok(None),
+        (TlsMode::Generated, _) => {
+            let state = state_folder.to_owned();
+            let made = tokio::task::spawn_blocking(move || crate::certificate::generate(&state, &names));
+            let (identity, path) = made.await??;
+            *authority = Some(path);
+            Ok(Some(identity))
+        }
+    }
+}
+
+async fn stored_operator_key(meta: &MetaStore) -> Result<Option<OperatorKeyHash>, StartError> {
+    let record = meta.record(RecordKind::Setting, OPERATOR_KEY_SETTING).await?;
+    let hash = record.and_then(|record| operator_key_hash(&record.value));
+    if hash.is_none() {
+        tracing::warn!("there is no operator key: the admin port refuses everything but /health");
+    }
+    Ok(hash)
+}

@@ -109,12 +109,8 @@ impl AdminNode {
     }
 
     async fn order(&self, order: DriveOrder) -> Result<DriveInfo, AdminError> {
-        let drive = self
-            .parts
-            .watch
-            .order(order)
-            .await
-            .map_err(|error| AdminError::of(error.code, error.message))?;
+        let drive =
+            self.parts.watch.order(order).await.map_err(|error| AdminError::of(error.code, error.message))?;
         Ok(drive_info(&drive, &self.parts.grid.load()))
     }
 
@@ -196,7 +192,9 @@ impl Node for AdminNode {
         if !grid.drives.iter().any(grid_types::DriveSnapshot::readable) {
             reasons.push("no drive can be read".to_owned());
         }
-        if let Err(error) = placement::profile_for(self.parts.profile, false, &grid, self.parts.accept_degraded) {
+        if let Err(error) =
+            placement::profile_for(self.parts.profile, false, &grid, self.parts.accept_degraded)
+        {
             reasons.push(format!("writes: {error}"));
         }
         Readiness::of(reasons)
@@ -401,4 +399,3 @@ impl Node for AdminNode {
         bytes
     }
 }
-

@@ -113,7 +113,8 @@ fn config_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
     }
     CONFIG_FILES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
         let looked = CONFIG_FILES.join(", ");
-        format!("no configuration file: looked for {looked}; `shoal init` writes one, --config names one").into()
+        format!("no configuration file: looked for {looked}; `shoal init` writes one, --config names one")
+            .into()
     })
 }
 

@@ -202,7 +202,11 @@ impl Config {
             mistakes.push(explain::of_key(text, section, key, message));
         };
         if self.drives.is_empty() {
-            tell("", "drives", "`drives` is missing or empty: name the folders that `shoal init` made".to_owned());
+            tell(
+                "",
+                "drives",
+                "`drives` is missing or empty: name the folders that `shoal init` made".to_owned(),
+            );
         }
         for (index, drive) in self.drives.iter().enumerate() {
             if self.drives[..index].contains(drive) {
@@ -240,7 +244,11 @@ impl Config {
             }
             if mode != TlsMode::Files && (certificate.is_some() || key.is_some()) {
                 let message = "`certificate` and `certificate_key` count with `tls = \"files\"` alone";
-                tell(section, if certificate.is_some() { "certificate" } else { "certificate_key" }, message.to_owned());
+                tell(
+                    section,
+                    if certificate.is_some() { "certificate" } else { "certificate_key" },
+                    message.to_owned(),
+                );
             }
         }
         let same = |left: SocketAddr, right: SocketAddr| left.port() != 0 && left.port() == right.port();
@@ -248,7 +256,8 @@ impl Config {
             tell("admin", "listen", format!("port {} is taken by [s3] already", self.admin.listen.port()));
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
-            let message = format!("`{}` is no level; write error, warn, info, debug or trace", self.log.level);
+            let message =
+                format!("`{}` is no level; write error, warn, info, debug or trace", self.log.level);
             tell("log", "level", message);
         }
         mistakes

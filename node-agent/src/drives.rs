@@ -1,7 +1,7 @@
 //! The drives of this node: finding them at start, watching them at run time.
 
-mod discovery;
 mod check;
+mod discovery;
 mod score;
 mod table;
 mod watch;

@@ -127,7 +127,8 @@ pub async fn found(
         }
     }
     for (drive, known) in checked.iter().zip(&known) {
-        let label = DriveLabel { grid, node: identity.node, drive: known.id, generation: 1, created: clock.now() };
+        let label =
+            DriveLabel { grid, node: identity.node, drive: known.id, generation: 1, created: clock.now() };
         // Emptiness was checked above; by now the key file lies there.
         label::create(&*drive.disk, &label, true)
             .map_err(|source| io_error("labelling", &drive.path, source))?;
@@ -259,7 +260,9 @@ fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
         }
         let entries = disk.list("").map_err(|source| io_error("listing", folder, source))?;
         if entries.iter().any(|entry| entry.name == ROOT_KEY_FILE) && order.key_file.is_none() {
-            return refuse(format!("{shown} holds a {ROOT_KEY_FILE} already; a root key is never overwritten"));
+            return refuse(format!(
+                "{shown} holds a {ROOT_KEY_FILE} already; a root key is never overwritten"
+            ));
         }
         let others: Vec<&str> =
             entries.iter().map(|entry| entry.name.as_str()).filter(|name| *name != "lost+found").collect();

@@ -113,7 +113,8 @@ impl NodeFile {
         if hash != Some(HEXLOWER.encode(digest(&SHA256, body.as_bytes()).as_ref()).as_str()) {
             return Err(invalid("does not match its hash"));
         }
-        let file: Self = serde_json::from_str(body).map_err(|error| invalid(&format!("cannot be read: {error}")))?;
+        let file: Self =
+            serde_json::from_str(body).map_err(|error| invalid(&format!("cannot be read: {error}")))?;
         let pair = file.key_pair().ok_or_else(|| invalid("holds no key pair"))?;
         if node_id(&pair) != file.node {
             return Err(invalid("names a node that its key is not of"));

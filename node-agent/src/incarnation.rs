@@ -64,7 +64,8 @@ pub enum IncarnationError {
 fn judge(file: &NodeFile, record: &NodeRecord) -> Result<(), IncarnationError> {
     let (registered, on_drives) = (record.incarnation, file.incarnation);
     let confirmed = registered == on_drives && record.nonce == file.nonce;
-    let own_pending = Some(registered) == on_drives.checked_add(1) && file.pending.as_ref() == Some(&record.nonce);
+    let own_pending =
+        Some(registered) == on_drives.checked_add(1) && file.pending.as_ref() == Some(&record.nonce);
     if confirmed || own_pending {
         return Ok(());
     }

@@ -24,7 +24,8 @@ use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts};
 use crate::config::{Config, DegradedWrites, TlsMode};
 use crate::drives::{
-    Discovered, DiscoveryError, DriveWatch, OurDrive, ProblemFolder, WatchConfig, WatchStart, WatchedDrive, discover,
+    Discovered, DiscoveryError, DriveWatch, OurDrive, ProblemFolder, WatchConfig, WatchStart, WatchedDrive,
+    discover,
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
 use crate::identity::NodeFile;
@@ -153,7 +154,10 @@ impl Node {
                 random: random.clone(),
                 identity: identity.clone(),
                 drives: watched,
-                problems: problems.into_iter().filter(|problem| problem.state == DriveState::Foreign).collect(),
+                problems: problems
+                    .into_iter()
+                    .filter(|problem| problem.state == DriveState::Foreign)
+                    .collect(),
                 root_key_beside_data: config.key_file.is_none().then(|| root_key.clone()),
             },
             WatchConfig {
@@ -186,7 +190,11 @@ impl Node {
         let metrics = Arc::new(Metrics::new());
         let access_log = AccessLog::open(&config.log.access, clock.clone()).map_err(StartError::AccessLog)?;
         let observer = |door: &'static str| {
-            Observer::new(Arc::new(Observers { door, metrics: metrics.observer(door), log: access_log.clone() }))
+            Observer::new(Arc::new(Observers {
+                door,
+                metrics: metrics.observer(door),
+                log: access_log.clone(),
+            }))
         };
         let front = S3Front {
             engine,
@@ -199,12 +207,17 @@ impl Node {
             },
         };
         let mut authority = None;
-        let wildcard_names: Vec<String> =
-            config.s3.host_suffixes.iter().flat_map(|suffix| [suffix.clone(), format!("*.{suffix}")]).collect();
+        let wildcard_names: Vec<String> = config
+            .s3
+            .host_suffixes
+            .iter()
+            .flat_map(|suffix| [suffix.clone(), format!("*.{suffix}")])
+            .collect();
         let s3_files = config.s3.certificate.as_deref().zip(config.s3.certificate_key.as_deref());
         let s3_tls = tls_of(config.s3.tls, s3_files, &state_folder, wildcard_names, &mut authority).await?;
         let admin_files = config.admin.certificate.as_deref().zip(config.admin.certificate_key.as_deref());
-        let admin_tls = tls_of(config.admin.tls, admin_files, &state_folder, Vec::new(), &mut authority).await?;
+        let admin_tls =
+            tls_of(config.admin.tls, admin_files, &state_folder, Vec::new(), &mut authority).await?;
         let tls_used = (s3_tls.is_some(), admin_tls.is_some());
         let s3_http = HttpConfig {
             connections_max: config.s3.connections_max,
@@ -241,7 +254,8 @@ impl Node {
         let api = Arc::new(AdminApi::new(admin_node.clone(), metrics, operator_key));
         let door = |trust| Arc::new(AdminDoor { api: api.clone(), trust });
         let admin =
-            HttpServer::bind(config.admin.listen, admin_tls, admin_http.clone(), door(Trust::OperatorKey)).await?;
+            HttpServer::bind(config.admin.listen, admin_tls, admin_http.clone(), door(Trust::OperatorKey))
+                .await?;
         let socket = config.socket.clone().unwrap_or_else(|| state_folder.join(SOCKET_FILE));
         let admin_socket = HttpServer::bind_unix(&socket, admin_http, door(Trust::Local)).await?;
 
@@ -324,14 +338,20 @@ async fn open_drives(
 }
 
 /// The folder of the first drive in service: socket and certificates live there.
-fn state_folder(drives: &[OurDrive], opened: &[Drive], problems: &[ProblemFolder]) -> Result<PathBuf, StartError> {
+fn state_folder(
+    drives: &[OurDrive],
+    opened: &[Drive],
+    problems: &[ProblemFolder],
+) -> Result<PathBuf, StartError> {
     drives
         .iter()
         .find(|drive| opened.iter().any(|open| open.id() == drive.label.drive))
         .map(|drive| drive.path.clone())
         .ok_or_else(|| {
-            let told: Vec<String> =
-                problems.iter().map(|problem| format!("  {}: {}", problem.path.display(), problem.reason)).collect();
+            let told: Vec<String> = problems
+                .iter()
+                .map(|problem| format!("  {}: {}", problem.path.display(), problem.reason))
+                .collect();
             StartError::NoDrive(told.join("\n"))
         })
 }
@@ -399,7 +419,9 @@ async fn watched_drives(
     }
     for problem in problems {
         let Some(id) = problem.id.filter(|_| problem.state != DriveState::Foreign) else { continue };
-        watched.retain(|known: &WatchedDrive| known.id != id || known.problem.is_none() && store.drive(id).is_some());
+        watched.retain(|known: &WatchedDrive| {
+            known.id != id || known.problem.is_none() && store.drive(id).is_some()
+        });
         if watched.iter().all(|known| known.id != id) {
             let mut one = WatchedDrive::new(id, problem.path.clone(), problem.state);
             one.problem = Some(problem.reason.clone());
@@ -428,7 +450,11 @@ async fn watched_drives(
 fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         profile: config.profile.0,
-        storage_classes: config.storage_classes.iter().map(|(name, profile)| (name.clone(), profile.0)).collect(),
+        storage_classes: config
+            .storage_classes
+            .iter()
+            .map(|(name, profile)| (name.clone(), profile.0))
+            .collect(),
         inline_bytes_max: config.inline_bytes_max.0,
         ..EngineConfig::default()
     }

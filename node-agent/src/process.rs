@@ -72,6 +72,7 @@ pub fn sample(uptime: Duration) -> ProcessSample {
 /// Fields 14 and 15 of /proc/self/stat, after the name in parentheses, which may hold anything.
 fn cpu_seconds(stat: &str) -> f64 {
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     ticks as f64 / TICKS_PER_SECOND
 }

@@ -61,7 +61,12 @@ impl AdminClient {
         self.send(Method::POST, path, body.into()).await
     }
 
-    async fn send<A: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<A, ClientError> {
+    async fn send<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<A, ClientError> {
         let host = match &self.target {
             Target::Socket(_) => "localhost".to_owned(),
             tcp => tcp.authority(),
@@ -81,7 +86,9 @@ impl AdminClient {
             let told: Result<admin_api::ErrorReply, _> = serde_json::from_slice(&body);
             return Err(match told {
                 Ok(reply) => ClientError::Refused { code: reply.code, message: reply.message },
-                Err(_) => ClientError::Refused { code: status.as_str().to_owned(), message: status.to_string() },
+                Err(_) => {
+                    ClientError::Refused { code: status.as_str().to_owned(), message: status.to_string() }
+                }
             });
         }
         serde_json::from_slice(&body).map_err(|error| ClientError::Talk {

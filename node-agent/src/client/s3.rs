@@ -49,7 +49,7 @@ impl S3Client {
         self.target.send(request).await
     }
 
-    fn authorization(&self, method: &Method, path: &str, host: &str, date: &str) -> String {
+    pub(super) fn authorization(&self, method: &Method, path: &str, host: &str, date: &str) -> String {
         let signed = "host;x-amz-content-sha256;x-amz-date";
         let canonical = format!(
             "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{UNSIGNED}\nx-amz-date:{date}\n\n{signed}\n{UNSIGNED}"
@@ -75,7 +75,7 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 /// `YYYYMMDDTHHMMSSZ`. Days to a date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-fn amz_date(now: Timestamp) -> String {
+pub(super) fn amz_date(now: Timestamp) -> String {
     let seconds = now.as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;
@@ -88,15 +88,4 @@ fn amz_date(now: Timestamp) -> String {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
-}
-
-#[cfg(test)]
-pub(super) mod for_tests {
-    pub use super::amz_date;
-
-    impl super::S3Client {
-        pub fn authorization_for_tests(&self, method: &http::Method, path: &str, host: &str, date: &str) -> String {
-            self.authorization(method, path, host, date)
-        }
-    }
 }

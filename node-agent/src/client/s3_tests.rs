@@ -3,7 +3,7 @@
 use grid_types::Timestamp;
 use http::Method;
 
-use super::s3::for_tests::amz_date;
+use super::s3::amz_date;
 use super::{S3Client, Target};
 
 #[test]
@@ -28,8 +28,7 @@ fn the_signature_is_the_one_that_a_reference_gives() {
         secret_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
         region: "us-east-1".to_owned(),
     };
-    let header =
-        client.authorization_for_tests(&Method::PUT, "/demo/self-test", "127.0.0.1:9000", "20130524T000000Z");
+    let header = client.authorization(&Method::PUT, "/demo/self-test", "127.0.0.1:9000", "20130524T000000Z");
     assert_eq!(header, REFERENCE);
 }
 

@@ -77,8 +77,10 @@ impl Target {
     /// From `http://host:port` or `https://host:port`; `authority` is needed for the latter.
     pub fn from_url(url: &str, authority: Option<&Path>) -> Result<Self, ClientError> {
         let wrong = |why: &str| ClientError::Address(format!("`{url}` is no endpoint: {why}"));
-        let parsed: http::Uri = url.parse().map_err(|_| wrong("write http://HOST:PORT or https://HOST:PORT"))?;
-        let host = parsed.host().ok_or_else(|| wrong("it names no host"))?.trim_matches(['[', ']']).to_owned();
+        let parsed: http::Uri =
+            url.parse().map_err(|_| wrong("write http://HOST:PORT or https://HOST:PORT"))?;
+        let host =
+            parsed.host().ok_or_else(|| wrong("it names no host"))?.trim_matches(['[', ']']).to_owned();
         match (parsed.scheme_str(), authority) {
             (Some("http"), _) => Ok(Self::Tcp { host, port: parsed.port_u16().unwrap_or(80) }),
             (Some("https"), Some(authority)) => {
@@ -94,7 +96,9 @@ impl Target {
     pub fn authority(&self) -> String {
         match self {
             Self::Socket(path) => path.display().to_string(),
-            Self::Tcp { host, port } | Self::Tls { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port } | Self::Tls { host, port, .. } if host.contains(':') => {
+                format!("[{host}]:{port}")
+            }
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => format!("{host}:{port}"),
         }
     }
@@ -110,14 +114,17 @@ impl Target {
     async fn connect_and_send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ClientError> {
         let unreachable = |source| ClientError::Connect { target: self.authority(), source };
         match self {
-            Self::Socket(path) => self.exchange(UnixStream::connect(path).await.map_err(unreachable)?, request).await,
+            Self::Socket(path) => {
+                self.exchange(UnixStream::connect(path).await.map_err(unreachable)?, request).await
+            }
             Self::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
                 self.exchange(stream, request).await
             }
             Self::Tls { host, port, authority } => {
                 let config = trusting(authority).map_err(|reason| self.talk(&reason))?;
-                let name = ServerName::try_from(host.clone()).map_err(|error| self.talk(&error.to_string()))?;
+                let name =
+                    ServerName::try_from(host.clone()).map_err(|error| self.talk(&error.to_string()))?;
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
                 let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
                 self.exchange(connector.connect(name, stream).await.map_err(unreachable)?, request).await

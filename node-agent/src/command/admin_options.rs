@@ -53,8 +53,9 @@ impl AdminOptions {
         if let Some(socket) = &self.socket {
             return Ok(AdminAddress::Socket(socket.clone()));
         }
-        let path = super::config_path(self.config.as_deref())
-            .map_err(|failure| format!("{failure}; or name --socket PATH, or --admin URL --operator-key KEY"))?;
+        let path = super::config_path(self.config.as_deref()).map_err(|failure| {
+            format!("{failure}; or name --socket PATH, or --admin URL --operator-key KEY")
+        })?;
         let config = Config::load(&path)?;
         if let Some(socket) = config.socket {
             return Ok(AdminAddress::Socket(socket));

@@ -68,7 +68,11 @@ impl Demo {
         let demo = DemoStore::open_or_found(&dir, self.drives, clock.clone(), random.clone()).await?;
         let mut notes = Vec::new();
         if !demo.new && demo.drives.len() != self.drives as usize && !self.json {
-            notes.push(format!("{} holds {} drives; --drives counts for a new demo", dir.display(), demo.drives.len()));
+            notes.push(format!(
+                "{} holds {} drives; --drives counts for a new demo",
+                dir.display(),
+                demo.drives.len()
+            ));
         }
         let config = self.config(&demo, &mut notes);
         let node = Node::start(&config, clock.clone(), random.clone()).await?;
@@ -99,7 +103,8 @@ impl Demo {
     }
 
     fn config(&self, demo: &DemoStore, notes: &mut Vec<String>) -> Config {
-        let mut config = Config { drives: demo.drives.clone(), profile: ProfileText(self.profile), ..Config::default() };
+        let mut config =
+            Config { drives: demo.drives.clone(), profile: ProfileText(self.profile), ..Config::default() };
         config.drives_are_domains = true;
         config.s3.listen = listen(self.s3_port, S3_PORT_DEFAULT, "S3", notes);
         config.admin.listen = listen(self.admin_port, ADMIN_PORT_DEFAULT, "the operator's door", notes);

@@ -113,7 +113,8 @@ impl DriveCommand {
             Self::Verify(command) => {
                 let client = command.admin.client()?;
                 let id = id_of(&client, &command.drive).await?;
-                let report: VerifyReport = client.call(Method::POST, &format!("/v1/drives/{id}/verify")).await?;
+                let report: VerifyReport =
+                    client.call(Method::POST, &format!("/v1/drives/{id}/verify")).await?;
                 if command.admin.json {
                     return super::print_json(&report);
                 }

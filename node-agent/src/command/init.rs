@@ -42,12 +42,10 @@ impl Init {
         crate::logging::start("warn", config::LogFormat::Text);
         // Made before anything else: a founding whose configuration cannot be written would print its keys to nobody.
         let config_path = std::path::absolute(&self.config)?;
-        let mut config_file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&config_path)
-            .map_err(|error| format!("{}: {error}; name another one with --config FILE", config_path.display()))?;
+        let mut config_file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&config_path).map_err(
+                |error| format!("{}: {error}; name another one with --config FILE", config_path.display()),
+            )?;
         let absolute = |path: &PathBuf| std::path::absolute(path);
         let order = Founding {
             drives: self.drives.iter().map(absolute).collect::<Result<_, _>>()?,

@@ -85,7 +85,8 @@ impl KeyCommand {
             Self::Enable(command) => change(command, Method::POST, "/enable").await,
             Self::Delete(command) => change(command, Method::DELETE, "").await,
             Self::Operator(command) => {
-                let key: NewOperatorKey = command.admin.client()?.call(Method::POST, "/v1/operator-key").await?;
+                let key: NewOperatorKey =
+                    command.admin.client()?.call(Method::POST, "/v1/operator-key").await?;
                 if command.admin.json {
                     return super::print_json(&key);
                 }

@@ -23,7 +23,10 @@ impl StatusCommand {
             return super::print_json(&status);
         }
         let ready = if status.readiness.ready { "ready" } else { "NOT READY" };
-        println!("shoal {} {ready}, up {} s, start {}", status.version, status.uptime_seconds, status.incarnation);
+        println!(
+            "shoal {} {ready}, up {} s, start {}",
+            status.version, status.uptime_seconds, status.incarnation
+        );
         for reason in &status.readiness.reasons {
             println!("  {reason}");
         }

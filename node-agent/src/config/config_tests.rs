@@ -11,7 +11,10 @@ fn first_mistake(text: &str) -> String {
 #[test]
 fn mistakes_name_line_and_column_and_what_is_right() {
     let cases = [
-        ("drives = [\"a\"]\nprofil = \"auto\"\n", "line 2, column 1: unknown key `profil`; did you mean `profile`?"),
+        (
+            "drives = [\"a\"]\nprofil = \"auto\"\n",
+            "line 2, column 1: unknown key `profil`; did you mean `profile`?",
+        ),
         (
             "drives = [\"a\"]\n[s3]\nregion = \"x\"\nlisen = \"0.0.0.0:1\"\n",
             "line 4, column 1: unknown key `lisen`; did you mean `listen`?",
@@ -83,7 +86,8 @@ fn the_template_parses_and_shows_the_defaults() {
         })
         .collect();
     let shown = Config::parse(&uncommented).expect("the shown defaults are right");
-    let defaults = Config { drives: shown.drives.clone(), key_file: shown.key_file.clone(), ..Config::default() };
+    let defaults =
+        Config { drives: shown.drives.clone(), key_file: shown.key_file.clone(), ..Config::default() };
     assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
     assert!(uncommented.contains("\nprofile = \"auto\"") && uncommented.contains("\nlevel = \"info\""));
 }
@@ -100,7 +104,8 @@ fn relative_paths_count_from_the_file() {
 
 #[test]
 fn sizes_are_bytes_or_units() {
-    let size = |value: &str| Config::parse(&format!("drives = [\"a\"]\nmemory = {value}\n")).map(|c| c.memory.0);
+    let size =
+        |value: &str| Config::parse(&format!("drives = [\"a\"]\nmemory = {value}\n")).map(|c| c.memory.0);
     assert_eq!(size("33554432"), Ok(32 << 20));
     assert_eq!(size("\"32 MiB\""), Ok(32 << 20));
     assert_eq!(size("\"1GiB\""), Ok(1 << 30));

@@ -48,7 +48,8 @@ pub enum ConfigError {
 }
 
 fn describe(path: &std::path::Path, mistakes: &[Mistake]) -> String {
-    let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect();
+    let lines: Vec<String> =
+        mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect();
     lines.join("\n")
 }
 
@@ -95,7 +96,8 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 
 /// Reads "unknown field `x`, expected one of `a`, `b`" and picks the nearest.
 fn nearest_key(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
+    let rest =
+        message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
     let (given, rest) = rest.split_once('`')?;
     let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
     let nearest = known.iter().min_by_key(|name| edit_distance(given, name))?;

@@ -18,9 +18,10 @@ pub fn template(drives: &[PathBuf], key_file: Option<&Path>) -> String {
          # The root key opens everything that is stored. By default a copy lies in each drive (shoal-root.key): whoever steals\n\
          # a drive then has the key as well. Keep a copy elsewhere; without the key nothing can be read.\n",
     );
-    let shown = key_file.map_or_else(|| "# key_file = \"/root/shoal-root.key\"".to_owned(), |path| {
-        format!("key_file = {}", quoted(path))
-    });
+    let shown = key_file.map_or_else(
+        || "# key_file = \"/root/shoal-root.key\"".to_owned(),
+        |path| format!("key_file = {}", quoted(path)),
+    );
     let _ = writeln!(text, "{shown}");
     text.push_str(
         r#"

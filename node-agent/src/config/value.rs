@@ -39,7 +39,9 @@ impl FromStr for ByteSize {
             .zip(factor)
             .and_then(|(number, factor)| number.checked_mul(factor))
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is no size: write bytes as a number, or \"64 MiB\" (KiB, MiB, GiB)"))
+            .ok_or_else(|| {
+                format!("`{text}` is no size: write bytes as a number, or \"64 MiB\" (KiB, MiB, GiB)")
+            })
     }
 }
 

@@ -84,7 +84,8 @@ pub fn take(
     config: DriveConfig,
 ) -> Result<(Drive, DriveSummary), String> {
     let path = order.path.display();
-    let disk = Arc::new(RealDisk::open(&order.path).map_err(|error| format!("{path} cannot be opened: {error}"))?);
+    let disk =
+        Arc::new(RealDisk::open(&order.path).map_err(|error| format!("{path} cannot be opened: {error}"))?);
     let found = label::read(&*disk).map_err(|error| format!("{path}: its label cannot be read: {error}"))?;
     if let Some(label) = &found {
         if (label.grid, label.node) != (identity.grid, identity.node) {
@@ -94,7 +95,10 @@ pub fn take(
             ));
         }
         if order.in_service.contains(&label.drive) {
-            return Err(format!("{path} is drive {}, or a copy of it, and that one is in service", label.drive));
+            return Err(format!(
+                "{path} is drive {}, or a copy of it, and that one is in service",
+                label.drive
+            ));
         }
     }
     let file_system = disk.file_system().map_err(|error| format!("{path}: {error}"))?;

@@ -115,7 +115,8 @@ pub fn discover(folders: &[PathBuf]) -> Result<Discovered, DiscoveryError> {
 }
 
 fn same_path(left: &Path, right: &Path) -> bool {
-    left == right || left.canonicalize().is_ok_and(|left| right.canonicalize().is_ok_and(|right| left == right))
+    left == right
+        || left.canonicalize().is_ok_and(|left| right.canonicalize().is_ok_and(|right| left == right))
 }
 
 fn look_into(path: &Path, looked: &mut Vec<Looked>, problems: &mut Vec<ProblemFolder>) {
@@ -169,7 +170,8 @@ fn sort_out(identity: NodeFile, looked: Vec<Looked>, mut problems: Vec<ProblemFo
     let mut ours: Vec<Looked> = Vec::new();
     for one in looked {
         if (one.label.grid, one.label.node) != (identity.grid, identity.node) {
-            let whose = if one.label.grid == identity.grid { "another node of this grid" } else { "another grid" };
+            let whose =
+                if one.label.grid == identity.grid { "another node of this grid" } else { "another grid" };
             let reason = format!("belongs to {whose} (node {}, grid {})", one.label.node, one.label.grid);
             problems.push(problem(&one.path, Some(one.label.drive), DriveState::Foreign, reason));
         } else if let Some(twin) = ours.iter().position(|known| known.label.drive == one.label.drive) {
@@ -188,7 +190,8 @@ fn sort_out(identity: NodeFile, looked: Vec<Looked>, mut problems: Vec<ProblemFo
     }
     for known in &identity.drives {
         let here = ours.iter().any(|one| one.label.drive == known.id);
-        let told = problems.iter_mut().find(|problem| problem.id.is_none() && same_path(&problem.path, &known.path));
+        let told =
+            problems.iter_mut().find(|problem| problem.id.is_none() && same_path(&problem.path, &known.path));
         match told {
             _ if here => {}
             // A foreign label or a clone has its own entry; what ought to be there gets one of its own below.
@@ -202,10 +205,8 @@ fn sort_out(identity: NodeFile, looked: Vec<Looked>, mut problems: Vec<ProblemFo
         }
     }
     let warnings = shared_file_systems(&ours);
-    let drives = ours
-        .into_iter()
-        .map(|one| OurDrive { path: one.path, disk: one.disk, label: one.label })
-        .collect();
+    let drives =
+        ours.into_iter().map(|one| OurDrive { path: one.path, disk: one.disk, label: one.label }).collect();
     Discovered { identity, drives, problems, warnings }
 }
 
@@ -224,7 +225,9 @@ fn shared_file_systems(ours: &[Looked]) -> Vec<String> {
     by_file_system
         .values()
         .filter(|paths| paths.len() > 1)
-        .map(|paths| format!("{} lie on one file system: one failure domain, lost together", paths.join(", ")))
+        .map(|paths| {
+            format!("{} lie on one file system: one failure domain, lost together", paths.join(", "))
+        })
         .collect()
 }
 

@@ -29,8 +29,11 @@ impl Folders {
             bytes[1] = u8::try_from(number).unwrap();
             DriveId::from_bytes(bytes)
         };
-        let known: Vec<KnownDrive> =
-            names.iter().enumerate().map(|(n, name)| KnownDrive { id: id(n), path: self.path(name) }).collect();
+        let known: Vec<KnownDrive> = names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| KnownDrive { id: id(n), path: self.path(name) })
+            .collect();
         let file = NodeFile::generate(GridId::from_bytes([grid; 16]), known.clone()).unwrap();
         for drive in &known {
             std::fs::create_dir(&drive.path).unwrap();
@@ -131,7 +134,8 @@ fn of_two_copies_the_one_that_served_last_counts() {
     assert_eq!(found.problems.len(), 1);
     assert_eq!((found.problems[0].id, found.problems[0].state), (None, DriveState::Foreign));
     // After a start that only `copy` saw, `copy` is the drive.
-    let served = NodeFile { incarnation: file.incarnation + 1, ..file };
+    let mut served = file;
+    served.incarnation += 1;
     served.write(&RealDisk::open(&folders.path("copy")).unwrap()).unwrap();
     let found = folders.discover(&["a", "b", "copy"]).unwrap();
     assert_eq!(names_of(&found), ["copy", "b"]);

@@ -47,7 +47,8 @@ fn latency_points(p95_us: u64) -> u8 {
 }
 
 fn room_points(total_bytes: u64, free_bytes: u64) -> u8 {
-    let per_mille = u64::try_from(u128::from(free_bytes) * 1_000 / u128::from(total_bytes.max(1))).unwrap_or(1_000);
+    let per_mille =
+        u64::try_from(u128::from(free_bytes) * 1_000 / u128::from(total_bytes.max(1))).unwrap_or(1_000);
     let points = per_mille.min(ROOM_COMFORTABLE_PER_MILLE) * 100 / ROOM_COMFORTABLE_PER_MILLE;
     u8::try_from(points).unwrap_or(Score::BEST.get()).max(MEASURED_MIN)
 }

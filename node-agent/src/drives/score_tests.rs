@@ -24,7 +24,7 @@ fn slow_syncs_cost_the_write_score_alone() {
 
 #[test]
 fn lack_of_room_costs_the_write_score_and_never_locks() {
-    assert_eq!(step(Scores::default(), TIB / 10, 0, 0), (100, 50));
+    assert_eq!(step(Scores::default(), TIB / 8, 0, 0), (100, 62));
     assert_eq!(step(Scores::default(), 0, 0, 0), (100, 1));
     assert_eq!(step(Scores::default(), TIB / 2, u64::MAX, u64::MAX), (1, 1));
 }

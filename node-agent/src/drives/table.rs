@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chunk_store::DriveSummary;
-use grid_types::{DriveEvent, DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score};
+use grid_types::{
+    DriveEvent, DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score,
+};
 
 use super::Scores;
 

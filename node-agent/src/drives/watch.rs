@@ -174,7 +174,8 @@ impl DriveWatch {
 
     /// Gives an order and waits for its end. A dropped future leaves the order running.
     pub async fn order(&self, order: DriveOrder) -> Result<WatchedDrive, OrderError> {
-        let stopped = || OrderError { code: ErrorCode::Unavailable, message: "the node is stopping".to_owned() };
+        let stopped =
+            || OrderError { code: ErrorCode::Unavailable, message: "the node is stopping".to_owned() };
         let (reply, answer) = oneshot::channel();
         self.orders.send((order, reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -205,7 +206,12 @@ enum Event {
     Looked(DriveId, Look),
     Hung(DriveId),
     Probed(DriveId, Result<DriveSummary, String>),
-    Took { result: Result<(Drive, DriveSummary), String>, path: PathBuf, replaces: Option<DriveId>, reply: Reply },
+    Took {
+        result: Result<(Drive, DriveSummary), String>,
+        path: PathBuf,
+        replaces: Option<DriveId>,
+        reply: Reply,
+    },
     Done,
 }
 
@@ -246,7 +252,10 @@ impl Watcher {
         let home = home_of(&self.start.store, &self.table);
         self.home.send_if_modified(|known| {
             let same = known.len() == home.len()
-                && known.iter().zip(&home).all(|(old, new)| old.id == new.id && Arc::ptr_eq(&old.disk, &new.disk));
+                && known
+                    .iter()
+                    .zip(&home)
+                    .all(|(old, new)| old.id == new.id && Arc::ptr_eq(&old.disk, &new.disk));
             if !same {
                 *known = home;
             }
@@ -265,10 +274,13 @@ impl Watcher {
             let (clock, config) = (self.start.clock.clone(), self.config.drive.clone());
             let timeout = self.config.look_timeout;
             self.work.spawn(async move {
-                let looking = tokio::task::spawn_blocking(move || look(&path, id, open.as_ref(), clock, config));
+                let looking =
+                    tokio::task::spawn_blocking(move || look(&path, id, open.as_ref(), clock, config));
                 match tokio::time::timeout(timeout, looking).await {
                     Ok(Ok(found)) => Event::Looked(id, found),
-                    Ok(Err(error)) => Event::Looked(id, Look::Broken(format!("looking at it broke off: {error}"))),
+                    Ok(Err(error)) => {
+                        Event::Looked(id, Look::Broken(format!("looking at it broke off: {error}")))
+                    }
                     Err(_) => Event::Hung(id),
                 }
             });
@@ -396,11 +408,13 @@ impl Watcher {
                     let taking = tokio::task::spawn_blocking(move || {
                         let taken = take(&order, &identity, clock, &*random, config)?;
                         if let Some(key) = key {
-                            crate::founding::save_beside(&key, &order.path).map_err(|error| error.to_string())?;
+                            crate::founding::save_beside(&key, &order.path)
+                                .map_err(|error| error.to_string())?;
                         }
                         Ok(taken)
                     });
-                    let result = taking.await.unwrap_or_else(|error| Err(format!("taking it broke off: {error}")));
+                    let result =
+                        taking.await.unwrap_or_else(|error| Err(format!("taking it broke off: {error}")));
                     Event::Took { result, path, replaces, reply }
                 });
             }

@@ -19,7 +19,8 @@ fn order(drives: &[PathBuf]) -> Founding {
 #[tokio::test]
 async fn refuses_what_it_must_not_touch_and_writes_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let (good, full, missing) = (root.path().join("good"), root.path().join("full"), root.path().join("missing"));
+    let (good, full, missing) =
+        (root.path().join("good"), root.path().join("full"), root.path().join("missing"));
     std::fs::create_dir(&good).unwrap();
     std::fs::create_dir(&full).unwrap();
     std::fs::write(full.join("holiday.jpg"), b"dear").unwrap();
@@ -34,7 +35,8 @@ async fn refuses_what_it_must_not_touch_and_writes_nothing() {
     assert!(refused.contains("at least one"), "{refused}");
     let second = root.path().join("second");
     std::fs::create_dir(&second).unwrap();
-    let refused = refusal(Founding { same_file_system_ok: false, ..order(&[good.clone(), second.clone()]) }).await;
+    let refused =
+        refusal(Founding { same_file_system_ok: false, ..order(&[good.clone(), second.clone()]) }).await;
     assert!(refused.contains("--same-file-system-ok"), "{refused}");
     let key_file = Some(full.join("holiday.jpg"));
     let refused = refusal(Founding { key_file, ..order(std::slice::from_ref(&good)) }).await;

@@ -8,12 +8,18 @@ use crate::records::NodeRecord;
 
 fn on_drives(incarnation: u64, nonce: &str, pending: Option<&str>) -> NodeFile {
     let mut file = NodeFile::generate(GridId::from_bytes([1; 16]), Vec::new()).unwrap();
-    (file.incarnation, file.nonce, file.pending) = (incarnation, nonce.to_owned(), pending.map(str::to_owned));
+    (file.incarnation, file.nonce, file.pending) =
+        (incarnation, nonce.to_owned(), pending.map(str::to_owned));
     file
 }
 
 fn registered(incarnation: u64, nonce: &str) -> NodeRecord {
-    NodeRecord { public_key: String::new(), incarnation, nonce: nonce.to_owned(), added: Timestamp::from_secs(1) }
+    NodeRecord {
+        public_key: String::new(),
+        incarnation,
+        nonce: nonce.to_owned(),
+        added: Timestamp::from_secs(1),
+    }
 }
 
 #[test]

@@ -37,13 +37,17 @@ pub struct Call {
 impl Call {
     /// The value of the first `{…}`; the table says that there is one.
     pub fn parameter(&self) -> Result<&str, AdminError> {
-        self.parameters.first().map(String::as_str).ok_or_else(|| AdminError::invalid("the path lacks a name"))
+        self.parameters
+            .first()
+            .map(String::as_str)
+            .ok_or_else(|| AdminError::invalid("the path lacks a name"))
     }
 
     /// The body as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, AdminError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| AdminError::invalid(format!("the body is not what this operation takes: {error}")))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            AdminError::invalid(format!("the body is not what this operation takes: {error}"))
+        })
     }
 }
 
@@ -127,7 +131,9 @@ impl AdminApi {
         let (parts, body) = request.into_parts();
         let (row, parameters) = match find(&parts.method, parts.uri.path()) {
             Found::Row(row, parameters) => (row, parameters),
-            Found::OtherMethods(methods) => return ("Unknown", Err(method_not_allowed(&parts.method, &methods))),
+            Found::OtherMethods(methods) => {
+                return ("Unknown", Err(method_not_allowed(&parts.method, &methods)));
+            }
             Found::Nothing => {
                 let message = format!("there is no {}; GET /v1/operations lists what is", parts.uri.path());
                 return ("Unknown", Err(AdminError::not_found("NoSuchOperation", message)));

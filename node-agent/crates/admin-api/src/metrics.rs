@@ -86,7 +86,16 @@ impl Metrics {
         registry.register("broken_requests", "Requests whose connection or body broke off", broken.clone());
         let sampled = Arc::new(Mutex::new(NodeSample::default()));
         registry.register_collector(Box::new(sample::Sampled(sampled.clone())));
-        Self { requests, request_seconds, first_byte_seconds, received_bytes, sent_bytes, broken, sampled, registry }
+        Self {
+            requests,
+            request_seconds,
+            first_byte_seconds,
+            received_bytes,
+            sent_bytes,
+            broken,
+            sampled,
+            registry,
+        }
     }
 
     /// The page as text, with these sampled figures.

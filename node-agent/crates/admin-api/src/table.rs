@@ -51,11 +51,25 @@ macro_rules! row {
 /// Every operation there is.
 pub static OPERATIONS: &[Operation] = &[
     row!("Live", GET, "/health/live", Public, "The process runs", ops::health::live),
-    row!("Ready", GET, "/health/ready", Public, "200 = can serve GET and PUT now, else 503", ops::health::ready),
+    row!(
+        "Ready",
+        GET,
+        "/health/ready",
+        Public,
+        "200 = can serve GET and PUT now, else 503",
+        ops::health::ready
+    ),
     row!("Metrics", GET, "/metrics", Operator, "Figures as Prometheus text", ops::health::metrics),
     row!("ListOperations", GET, "/v1/operations", Operator, "This table", ops::status::operations),
     row!("Status", GET, "/v1/status", Operator, "The node at a glance", ops::status::status),
-    row!("ListDrives", GET, "/v1/drives", Operator, "Drives, missing and foreign ones too", ops::drives::list),
+    row!(
+        "ListDrives",
+        GET,
+        "/v1/drives",
+        Operator,
+        "Drives, missing and foreign ones too",
+        ops::drives::list
+    ),
     row!("AddDrive", POST, "/v1/drives", Operator, "Makes a folder a drive", ops::drives::add),
     row!(
         "ReplaceDrive",
@@ -69,11 +83,25 @@ pub static OPERATIONS: &[Operation] = &[
     row!("UnlockDrive", POST, "/v1/drives/{id}/unlock", Operator, "Ends a lock", ops::drives::unlock),
     row!("VerifyDrive", POST, "/v1/drives/{id}/verify", Operator, "Reads every chunk", ops::drives::verify),
     row!("ListJobs", GET, "/v1/jobs", Operator, "Background workers", ops::jobs::list),
-    row!("PauseJob", POST, "/v1/jobs/{name}/pause", Operator, "Waits after the item at hand", ops::jobs::pause),
+    row!(
+        "PauseJob",
+        POST,
+        "/v1/jobs/{name}/pause",
+        Operator,
+        "Waits after the item at hand",
+        ops::jobs::pause
+    ),
     row!("ResumeJob", POST, "/v1/jobs/{name}/resume", Operator, "Goes on", ops::jobs::resume),
     row!("RunJob", POST, "/v1/jobs/{name}/run", Operator, "Begins a round now", ops::jobs::run),
     row!("ListKeys", GET, "/v1/keys", Operator, "Access keys without secrets", ops::keys::list),
-    row!("CreateKey", POST, "/v1/keys", Operator, "Makes an access key, shows its secret once", ops::keys::create),
+    row!(
+        "CreateKey",
+        POST,
+        "/v1/keys",
+        Operator,
+        "Makes an access key, shows its secret once",
+        ops::keys::create
+    ),
     row!("EnableKey", POST, "/v1/keys/{id}/enable", Operator, "Accepts a key again", ops::keys::enable),
     row!("DisableKey", POST, "/v1/keys/{id}/disable", Operator, "Refuses a key", ops::keys::disable),
     row!("DeleteKey", DELETE, "/v1/keys/{id}", Operator, "Deletes a key", ops::keys::delete),

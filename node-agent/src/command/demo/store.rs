@@ -76,8 +76,12 @@ impl DemoStore {
         };
         // Under another name first: a demo cut short while founding must not look like one that is whole.
         let temporary = dir.join(format!("{KEYS_FILE}.new"));
-        let mut written =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut written = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         written.write_all(&serde_json::to_vec_pretty(&keys)?)?;
         written.sync_all()?;
         std::fs::rename(&temporary, &file)?;

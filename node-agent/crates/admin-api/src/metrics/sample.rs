@@ -129,14 +129,24 @@ impl Collector for Sampled {
         let sample = self.0.lock().clone();
         let page = &mut encoder;
         gauge(page, "ready", "1 = can serve GET and PUT now", u64::from(sample.ready))?;
-        gauge(page, "metadata_ready", "1 = every metadata group has a leader", u64::from(sample.metadata_ready))?;
+        gauge(
+            page,
+            "metadata_ready",
+            "1 = every metadata group has a leader",
+            u64::from(sample.metadata_ready),
+        )?;
         gauge(page, "metadata_shards", "Metadata shards of this node", sample.metadata_shards)?;
         encode_drives(page, &sample.drives)?;
         encode_budgets(page, &sample.budgets)?;
         let doors = sample.doors.iter().map(|door| (vec![("door", door.door)], door.connections));
         gauges(page, "connections", "Open connections by door", doors)?;
         encode_jobs(page, &sample.jobs)?;
-        counters(page, "access_log_dropped", "Access log lines dropped", [(vec![], sample.access_log_dropped)])?;
+        counters(
+            page,
+            "access_log_dropped",
+            "Access log lines dropped",
+            [(vec![], sample.access_log_dropped)],
+        )?;
         encode_process(page, &sample.process)
     }
 }
@@ -181,14 +191,24 @@ fn encode_jobs(page: &mut DescriptorEncoder, jobs: &[JobInfo]) -> fmt::Result {
         jobs.iter().map(move |job| (vec![("job", job.name.as_str())], value(job)))
     }
     gauges(page, "job_waiting", "Items that wait for a worker", each(jobs, |job| job.waiting))?;
-    gauges(page, "job_paused", "1 = paused by the operator", each(jobs, |job| u64::from(job.state == "paused")))?;
+    gauges(
+        page,
+        "job_paused",
+        "1 = paused by the operator",
+        each(jobs, |job| u64::from(job.state == "paused")),
+    )?;
     counters(page, "job_done", "Items done", each(jobs, |job| job.done))?;
     counters(page, "job_failed", "Items that failed", each(jobs, |job| job.failed))
 }
 
 fn encode_process(page: &mut DescriptorEncoder, process: &ProcessSample) -> fmt::Result {
     gauge(page, "process_resident_bytes", "Resident memory", process.resident_bytes)?;
-    gauge(page, "process_resident_peak_bytes", "Resident memory at its highest", process.resident_peak_bytes)?;
+    gauge(
+        page,
+        "process_resident_peak_bytes",
+        "Resident memory at its highest",
+        process.resident_peak_bytes,
+    )?;
     gauge(page, "process_open_fds", "Open file descriptors", process.open_fds)?;
     gauge(page, "process_fds_max", "File descriptors that it may open", process.fds_max)?;
     gauge(page, "process_threads", "Threads", process.threads)?;

@@ -1,0 +1,6 @@
+//! The integration tests of the agent: one binary, a module a subject.
+
+mod architecture;
+mod command_line;
+mod demo;
+mod shoal;

@@ -196,16 +196,16 @@ impl Node {
                 log: access_log.clone(),
             }))
         };
-        let front = S3Front {
+        let front = S3Front::new(
             engine,
-            iam: iam.clone(),
-            clock: clock.clone(),
-            config: S3Config {
+            iam.clone(),
+            clock.clone(),
+            S3Config {
                 region: config.s3.region.clone(),
                 host_suffixes: config.s3.host_suffixes.clone(),
                 ..S3Config::default()
             },
-        };
+        );
         let mut authority = None;
         let wildcard_names: Vec<String> = config
             .s3

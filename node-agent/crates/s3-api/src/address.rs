@@ -93,7 +93,8 @@ fn bucket_of_host<'a>(host: &'a str, suffixes: &[String]) -> Option<&'a str> {
     all()
         .filter_map(|suffix| {
             let dot = host.len().checked_sub(suffix.len() + 1)?;
-            let fits = host.as_bytes()[dot] == b'.' && host.as_bytes()[dot + 1..].eq_ignore_ascii_case(suffix.as_bytes());
+            let fits = host.as_bytes()[dot] == b'.'
+                && host.as_bytes()[dot + 1..].eq_ignore_ascii_case(suffix.as_bytes());
             (fits && dot > 0 && !suffix.is_empty()).then(|| &host[..dot])
         })
         .min_by_key(|bucket| bucket.len())

@@ -83,7 +83,7 @@ proptest::proptest! {
             path.push_str(&format!("%{byte:02x}"));
         }
         let address = Address::parse("h", &path, &[]).unwrap();
-        proptest::prop_assert_eq!(address.key.unwrap().as_str(), key);
+        proptest::prop_assert_eq!(address.key.unwrap().to_string(), key);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub struct S3Config {
     pub region: String,
     /// Host suffixes for virtual-host style: `bucket.SUFFIX`. Path style always works.
     pub host_suffixes: Vec<String>,
+    /// What answers call this node (`x-amz-id-2`, `HostId`); no secret.
+    pub host_id: String,
     /// Clock difference that a signature may have.
     pub skew_max: Duration,
     /// One signed chunk of a streaming upload.
@@ -28,6 +30,7 @@ impl Default for S3Config {
         Self {
             region: "us-east-1".to_owned(),
             host_suffixes: Vec::new(),
+            host_id: "shoal".to_owned(),
             skew_max: Duration::from_secs(15 * 60),
             signed_chunk_bytes_max: 16 << 20,
             xml_bytes_max: 4 << 20,

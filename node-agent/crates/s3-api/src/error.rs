@@ -112,6 +112,13 @@ codes! {
     X_AMZ_CONTENT_SHA256_MISMATCH "XAmzContentSHA256Mismatch" 400 "The provided 'x-amz-content-sha256' header does not match what was computed."
 }
 
+impl S3ErrorCode {
+    /// The code as it stands in the XML.
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+}
+
 /// An error answer.
 #[derive(Debug)]
 pub struct S3Error {

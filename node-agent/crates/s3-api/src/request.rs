@@ -7,11 +7,23 @@ use iam::Caller;
 use object_engine::{Body, ChecksumKind, ExpectedDigests};
 use parking_lot::Mutex;
 
+use crate::S3Error;
+use crate::address::percent_decode;
+
 /// Decoded query parameters, in the order sent.
 #[derive(Debug, Clone, Default)]
 pub struct Query(pub Vec<(String, String)>);
 
 impl Query {
+    /// From the query as sent, without `?`. `+` is a blank; what does not decode to UTF-8 is InvalidURI.
+    pub fn parse(query: &str) -> Result<Self, S3Error> {
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((percent_decode(name, true)?, percent_decode(value, true)?))
+        };
+        query.split('&').filter(|text| !text.is_empty()).map(pair).collect::<Result<_, _>>().map(Self)
+    }
+
     /// The first value of this name; `Some("")` for `?name` and `?name=`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -53,9 +53,7 @@ pub(crate) fn malformed(words: &str) -> S3Error {
 }
 
 fn incomplete() -> S3Error {
-    malformed(
-        "the authorization header requires three components: Credential, SignedHeaders, and Signature.",
-    )
+    malformed("the authorization header requires three components: Credential, SignedHeaders, and Signature.")
 }
 
 /// AWS's answer to signatures of version 2.

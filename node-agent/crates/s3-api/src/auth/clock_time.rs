@@ -11,9 +11,10 @@ pub fn parse_basic(text: &str) -> Option<Timestamp> {
     }
     let number = |from: usize, to: usize| -> Option<u32> {
         let digits = bytes.get(from..to)?;
-        digits.iter().all(u8::is_ascii_digit).then(|| {
-            digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
-        })
+        digits
+            .iter()
+            .all(u8::is_ascii_digit)
+            .then(|| digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
     };
     let small = |from: usize, to: usize| number(from, to).and_then(|n| u8::try_from(n).ok());
     let month = Month::try_from(small(4, 6)?).ok()?;

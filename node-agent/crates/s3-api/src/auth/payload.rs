@@ -63,7 +63,7 @@ pub enum Payload {
     /// aws-chunked.
     Chunked {
         /// Verifies each chunk; none for the unsigned form.
-        signer: Option<ChunkSigner>,
+        signer: Option<Box<ChunkSigner>>,
         /// Trailers follow the last chunk.
         trailer: bool,
     },

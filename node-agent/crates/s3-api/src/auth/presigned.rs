@@ -78,7 +78,9 @@ fn parse_expires(text: &str) -> Result<Duration, S3Error> {
     match seconds {
         0 => Err(wrong("X-Amz-Expires must be at least 1 second")),
         1..=EXPIRES_SECONDS_MAX => Ok(Duration::from_secs(seconds)),
-        _ => Err(wrong("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")),
+        _ => Err(wrong(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds",
+        )),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-
 use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use ring::hmac::{self, HMAC_SHA256};
@@ -21,9 +20,9 @@ impl SigningKey {
     /// Derives the key of a scope from the secret.
     pub fn derive(secret: &str, scope: &CredentialScope) -> Self {
         let first = hmac::Key::new(HMAC_SHA256, format!("AWS4{secret}").as_bytes());
-        let last = [scope.date.as_str(), &scope.region, "s3", "aws4_request"].iter().fold(first, |key, part| {
-            hmac::Key::new(HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
-        });
+        let last = [scope.date.as_str(), &scope.region, "s3", "aws4_request"]
+            .iter()
+            .fold(first, |key, part| hmac::Key::new(HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()));
         Self(last)
     }
 
@@ -85,4 +84,3 @@ impl SigningKeyCache {
         self.len() == 0
     }
 }
-

@@ -10,8 +10,9 @@ use ring::digest::{SHA256, digest};
 
 use crate::auth::authorization::{malformed, version_2};
 use crate::auth::{
-    ALGORITHM, Authorization, CredentialScope, Payload, PayloadHash, Presigned, SignedRequest, SigningKeyCache,
-    canonical_request, format_basic, format_extended, parse_authorization, parse_basic, parse_presigned,
+    ALGORITHM, Authorization, CredentialScope, Payload, PayloadHash, Presigned, SignedRequest,
+    SigningKeyCache, canonical_request, format_basic, format_extended, parse_authorization, parse_basic,
+    parse_presigned,
 };
 use crate::body::ChunkSigner;
 use crate::request::Query;
@@ -67,7 +68,8 @@ pub fn parse_proof(
     now: Timestamp,
     skew_max: Duration,
 ) -> Result<Proof, S3Error> {
-    let presigned = query.has("X-Amz-Algorithm") || query.has("X-Amz-Signature") || query.has("X-Amz-Credential");
+    let presigned =
+        query.has("X-Amz-Algorithm") || query.has("X-Amz-Signature") || query.has("X-Amz-Credential");
     let header = headers.get(AUTHORIZATION);
     let old_query = query.has("AWSAccessKeyId") && query.has("Signature");
     if header.is_some() && (presigned || old_query) {
@@ -159,7 +161,8 @@ fn in_query(
     }
     // Many clients add this header to a presigned URL by habit; where it is not signed it binds nothing.
     check_signed_headers(headers, &signed_headers, |name| name == CONTENT_SHA256)?;
-    let in_header = headers.get(CONTENT_SHA256).filter(|_| signed_headers.iter().any(|name| name == CONTENT_SHA256));
+    let in_header =
+        headers.get(CONTENT_SHA256).filter(|_| signed_headers.iter().any(|name| name == CONTENT_SHA256));
     let payload_text = payload_hash
         .or_else(|| in_header.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()))
         .unwrap_or_else(|| "UNSIGNED-PAYLOAD".to_owned());
@@ -170,7 +173,10 @@ fn in_query(
 /// `x-amz-date`, or `Date` in either form.
 fn request_time(headers: &HeaderMap) -> Result<Timestamp, S3Error> {
     let missing = || {
-        S3Error::new(S3ErrorCode::ACCESS_DENIED, "AWS authentication requires a valid Date or x-amz-date header")
+        S3Error::new(
+            S3ErrorCode::ACCESS_DENIED,
+            "AWS authentication requires a valid Date or x-amz-date header",
+        )
     };
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if headers.contains_key("x-amz-date") {
@@ -240,7 +246,7 @@ pub fn verify(
         PayloadHash::StreamingUnsignedTrailer => Payload::Chunked { signer: None, trailer: true },
         PayloadHash::StreamingSigned { trailer } => {
             let signer = ChunkSigner::new(key, date.clone(), scope.to_string(), signature.clone());
-            Payload::Chunked { signer: Some(signer), trailer }
+            Payload::Chunked { signer: Some(Box::new(signer)), trailer }
         }
     };
     Ok(Verified { payload })

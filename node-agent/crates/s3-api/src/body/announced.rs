@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use object_engine::{Checksum, ChecksumKind, ChecksumType};
+use object_engine::{Checksum, ChecksumKind};
 
 use crate::{S3Error, S3ErrorCode};
 
@@ -26,7 +26,7 @@ pub fn parse_checksum(name: &str, value: &str) -> Option<Result<Checksum, S3Erro
     let (_, kind, _, length) = KINDS.into_iter().find(|(known, ..)| *known == name)?;
     let bytes = BASE64.decode(value.as_bytes()).ok().filter(|bytes| bytes.len() == length);
     Some(match bytes {
-        Some(value) => Ok(Checksum { kind, r#type: ChecksumType::FullObject, value, parts: 0 }),
+        Some(value) => Ok(Checksum::full(kind, value)),
         None => Err(invalid(format!("Value for {name} header is invalid."))),
     })
 }
@@ -47,6 +47,13 @@ pub struct Announced {
 }
 
 impl Announced {
+    /// Reads the headers of a document whose checksum headers speak of something else.
+    pub fn of_document(headers: &HeaderMap, chunked: bool) -> Result<Self, S3Error> {
+        let trailer = if chunked { trailer_header(headers)? } else { None };
+        let length = length_header(headers, chunked)?;
+        Ok(Self { length, md5: md5_header(headers)?, trailer, ..Self::default() })
+    }
+
     /// Reads the headers. `chunked`: the body is aws-chunked, so its length stands in `x-amz-decoded-content-length`.
     pub fn parse(headers: &HeaderMap, chunked: bool) -> Result<Self, S3Error> {
         let checksum = checksum_header(headers)?;

@@ -225,7 +225,10 @@ impl ChunkDecoder {
             .ok_or(ChunkError::Malformed("a chunk header does not end with CRLF"))?;
         let mut fields = text.split(';');
         let digits = fields.next().unwrap_or("").trim_end();
-        if digits.is_empty() || digits.len() > SIZE_DIGITS_MAX || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if digits.is_empty()
+            || digits.len() > SIZE_DIGITS_MAX
+            || !digits.bytes().all(|b| b.is_ascii_hexdigit())
+        {
             return Err(ChunkError::Malformed("a chunk size is not a hexadecimal number"));
         }
         let size = u64::from_str_radix(digits, 16)
@@ -262,10 +265,8 @@ impl ChunkDecoder {
     }
 
     fn verify_chunk(&mut self) -> Result<(), ChunkError> {
-        match &mut self.signer {
-            Some(signer) if !signer.end_chunk(&self.signature) => Err(ChunkError::Signature(self.chunks)),
-            _ => Ok(()),
-        }
+        let right = self.signer.as_mut().is_none_or(|signer| signer.end_chunk(&self.signature));
+        if right { Ok(()) } else { Err(ChunkError::Signature(self.chunks)) }
     }
 
     fn trailer_line(&mut self) -> Result<Option<ChunkEvent>, ChunkError> {

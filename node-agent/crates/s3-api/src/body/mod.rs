@@ -16,7 +16,8 @@ pub use chunk_decoder::{
     CHUNK_LINE_BYTES_MAX, ChunkDecoder, ChunkError, ChunkEvent, ChunkLimits, Decoded, decode_aws_chunked,
 };
 pub use chunk_signer::ChunkSigner;
-pub use streams::{DataSource, collect, open};
+pub(crate) use streams::none;
+pub use streams::{DataSource, open};
 
 #[cfg(test)]
 mod announced_tests;

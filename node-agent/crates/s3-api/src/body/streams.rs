@@ -3,14 +3,17 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, stream};
+use bytes::Bytes;
+use futures_util::Stream;
 use http_server::{RequestBody, RequestBodyError};
 use object_engine::{Body, BodyError, ChecksumKind, ExpectedDigests};
+use parking_lot::Mutex;
 use ring::digest::{self, SHA256};
 
 use crate::auth::Payload;
-use crate::body::{Announced, ChunkDecoder, ChunkError, ChunkEvent, ChunkLimits, checksum_header_name, parse_checksum};
+use crate::body::{
+    Announced, ChunkDecoder, ChunkError, ChunkEvent, ChunkLimits, checksum_header_name, parse_checksum,
+};
 use crate::request::S3Body;
 use crate::{S3Config, S3Error, S3ErrorCode};
 
@@ -30,6 +33,16 @@ impl DataSource for RequestBody {
                 })
             })
         })
+    }
+}
+
+/// No body, for operations that take none.
+pub(crate) fn none() -> S3Body {
+    S3Body {
+        stream: Mutex::new(Box::pin(futures_util::stream::empty())),
+        length: Some(0),
+        expected: ExpectedDigests::default(),
+        checksum: None,
     }
 }
 
@@ -62,38 +75,17 @@ pub fn open(
             };
             Box::pin(ChunkedBody {
                 source,
-                decoder: ChunkDecoder::new(signer, trailer, limits),
+                decoder: ChunkDecoder::new(signer.map(|signer| *signer), trailer, limits),
                 decoded_length,
                 input: Bytes::new(),
                 held: None,
-                awaited: announced.trailer,
+                awaited: announced.trailer.filter(|_| trailer),
                 expected: expected.clone(),
                 state: ChunkedState::Reading,
             })
         }
     };
-    Ok(S3Body { stream, length: announced.length, expected, checksum: announced.kind })
-}
-
-/// Collects a body up to `bytes_max` (an XML document), every rule of its stream checked.
-pub async fn collect(body: &mut S3Body, bytes_max: usize) -> Result<Bytes, S3Error> {
-    let too_long = || S3Error::from(S3ErrorCode::MAX_MESSAGE_LENGTH_EXCEEDED);
-    if body.length.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_long());
-    }
-    let mut whole = BytesMut::new();
-    while let Some(piece) = body.stream.next().await {
-        let piece = piece.map_err(S3Error::from)?;
-        if whole.len() + piece.len() > bytes_max {
-            return Err(too_long());
-        }
-        whole.extend_from_slice(&piece);
-    }
-    let whole = whole.freeze();
-    let again = (!whole.is_empty()).then(|| Ok::<_, BodyError>(whole.clone()));
-    body.stream = Box::pin(stream::iter(again));
-    body.length = Some(whole.len() as u64);
-    Ok(whole)
+    Ok(S3Body { stream: Mutex::new(stream), length: announced.length, expected, checksum: announced.kind })
 }
 
 /// A body as it is; its length and, where one is known, its SHA-256 are checked before its last piece is handed on.
@@ -191,7 +183,9 @@ impl<S: DataSource> ChunkedBody<S> {
                 }
                 Some(ChunkEvent::Data(data)) => return Poll::Ready(Some(Ok(data))),
                 Some(ChunkEvent::Trailer(name, value)) => self.trailer(&name, &value)?,
-                Some(ChunkEvent::End) | None => match ready!(self.source.poll_piece(cx)) {
+                // Pushed once more, the decoder refuses what follows the end.
+                Some(ChunkEvent::End) => {}
+                None => match ready!(self.source.poll_piece(cx)) {
                     Some(piece) => self.input = piece?,
                     None => {
                         self.decoder.finish().map_err(refused)?;
@@ -245,6 +239,8 @@ fn refused(error: ChunkError) -> S3Error {
         ChunkError::ChunkTooLarge { max, .. } => {
             S3Error::new(S3ErrorCode::INVALID_REQUEST, words).detail("MaxSizeAllowed", max.to_string())
         }
-        ChunkError::Malformed(_) | ChunkError::LineTooLong => S3Error::new(S3ErrorCode::INVALID_REQUEST, words),
+        ChunkError::Malformed(_) | ChunkError::LineTooLong => {
+            S3Error::new(S3ErrorCode::INVALID_REQUEST, words)
+        }
     }
 }

@@ -17,6 +17,7 @@ const LENGTH_AT: usize = 56;
 const START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// floor(2^32 × |sin(i + 1)|), RFC 1321 section 3.4.
+#[rustfmt::skip]
 const SINES: [u32; 64] = [
     0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee, 0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
     0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be, 0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
@@ -138,7 +139,7 @@ impl<'a, B: AsRef<[u8]>> Lane<'a, B> {
 pub fn md5_update_many<B: AsRef<[u8]>>(texts: &mut [(&mut Md5, &[B])]) {
     for texts in texts.chunks_mut(MD5_LANES) {
         let mut lanes: Vec<Lane<'_, B>> =
-            texts.iter_mut().map(|(md5, pieces)| Lane { md5, pieces: *pieces, now: &[] }).collect();
+            texts.iter_mut().map(|(md5, pieces)| Lane { md5, pieces, now: &[] }).collect();
         loop {
             lanes.retain_mut(Lane::settle);
             match lanes.as_mut_slice() {
@@ -207,6 +208,7 @@ fn step<const N: usize>(
 
 /// RFC 1321 section 3.4 over `N` texts in lock-step; all have the same number of blocks.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // `number` counts blocks of all lanes, not of the first.
 fn compress_lanes<const N: usize>(words: &mut [Lanes<N>; 4], blocks: [&[[u8; BLOCK_BYTES]]; N]) {
     let [mut a, mut b, mut c, mut d] = *words;
     for number in 0..blocks[0].len() {
@@ -266,3 +268,7 @@ fn mix_h<const N: usize>(b: Lanes<N>, c: Lanes<N>, d: Lanes<N>) -> Lanes<N> {
 fn mix_i<const N: usize>(b: Lanes<N>, c: Lanes<N>, d: Lanes<N>) -> Lanes<N> {
     each(c, each(b, d, |b, d| b | !d), |c, rest| c ^ rest)
 }
+
+#[cfg(test)]
+#[path = "md5_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ use meta_store::{Command, MetaStore, Outcome};
 use segment_store::SegmentStore;
 use sys::{Clock, Random};
 
+use crate::digest::DigestPool;
 use crate::keys::BucketKeys;
 use crate::{EngineConfig, EngineError};
 
@@ -32,6 +33,7 @@ struct Shared {
     meta: MetaStore,
     segments: SegmentStore,
     keys: BucketKeys,
+    digests: DigestPool,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     config: EngineConfig,
@@ -48,7 +50,17 @@ impl ObjectEngine {
         config: EngineConfig,
     ) -> Self {
         let keys = BucketKeys::new(meta.clone(), root_key);
-        Self { shared: Arc::new(Shared { meta, segments, keys, clock, random, config }) }
+        Self {
+            shared: Arc::new(Shared {
+                meta,
+                segments,
+                keys,
+                digests: DigestPool::default(),
+                clock,
+                random,
+                config,
+            }),
+        }
     }
 
     /// Limits and settings.
@@ -66,6 +78,10 @@ impl ObjectEngine {
 
     pub(crate) fn keys(&self) -> &BucketKeys {
         &self.shared.keys
+    }
+
+    pub(crate) fn digests(&self) -> &DigestPool {
+        &self.shared.digests
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -45,7 +45,7 @@ impl ObjectEngine {
             return Err(too_large(limits.bytes_max));
         }
         let mut taken = BodyTaken {
-            digest: DigestPipeline::new(limits.checksum, limits.length),
+            digest: DigestPipeline::new(self.digests(), limits.checksum, limits.length),
             inline: Vec::new(),
             sink: SegmentSink::new(self.segments(), place, limits.length),
             in_segments: limits.length.is_some_and(|length| length > limits.inline_bytes_max),

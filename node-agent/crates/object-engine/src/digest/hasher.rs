@@ -2,25 +2,9 @@
 //! every target of ours), SHA-1 the sha1 crate's (ring's is portable code), CRC32 and CRC32C have crates that use the
 //! CRC instructions of boards without carry-less multiplication, CRC64NVME is crc-fast's alone.
 
-use md5::Digest;
+use sha1::Digest;
 
 use super::checksum::{Checksum, ChecksumKind};
-
-/// MD5, for ETags.
-#[derive(Clone, Default)]
-pub struct Md5Hasher(md5::Md5);
-
-impl Md5Hasher {
-    /// Takes bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The digest.
-    pub fn finish(self) -> [u8; 16] {
-        self.0.finalize().into()
-    }
-}
 
 /// One of the additional checksums.
 pub struct ChecksumHasher {

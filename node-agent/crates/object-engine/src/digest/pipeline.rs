@@ -1,14 +1,16 @@
 //! Digests of a body while it streams.
 //!
-//! MD5 is the slowest step of a write (about 1.4 CPU seconds a GB), so for bodies above `DIGEST_OFFLOAD_BYTES` it runs
-//! on a blocking thread while the next bytes are sealed and coded. No thread is held between two batches: a slow client
-//! costs none. At most one batch runs and one is collected, so memory is bounded by two batches and a piece.
+//! MD5 is the slowest step of a write (about 1.4 CPU seconds a GB for one body alone), so for bodies above
+//! `DIGEST_OFFLOAD_BYTES` it runs in the `DigestPool` while the next bytes are sealed and coded. At most one batch runs
+//! and one is collected, so memory is bounded by two batches and a piece.
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
+use super::Md5Hasher;
 use super::checksum::{Checksum, ChecksumKind};
-use super::hasher::{ChecksumHasher, Md5Hasher};
+use super::hasher::ChecksumHasher;
+use super::pool::{DigestPool, Job};
 
 /// Bodies up to here are hashed where they are received: handing them over would cost more than it gains.
 pub const DIGEST_OFFLOAD_BYTES: u64 = 1 << 20;
@@ -33,9 +35,9 @@ impl Digests {
     }
 }
 
-struct BodyHasher {
-    md5: Md5Hasher,
-    checksum: Option<ChecksumHasher>,
+pub(super) struct BodyHasher {
+    pub(super) md5: Md5Hasher,
+    pub(super) checksum: Option<ChecksumHasher>,
 }
 
 impl BodyHasher {
@@ -49,12 +51,13 @@ impl BodyHasher {
 
 enum Place {
     Here(BodyHasher),
-    Running(JoinHandle<BodyHasher>),
+    Running(oneshot::Receiver<BodyHasher>),
 }
 
 /// Digests of a body while it streams. Safe to drop at any time.
 pub struct DigestPipeline {
-    /// `None` only while a method moves it, and after a hashing thread panicked.
+    pool: DigestPool,
+    /// `None` only while a method moves it, and after the pool was lost.
     place: Option<Place>,
     batch: Vec<Bytes>,
     batch_bytes: usize,
@@ -62,16 +65,17 @@ pub struct DigestPipeline {
     offload: bool,
 }
 
-/// The hashing thread panicked, or the runtime is shutting down.
+/// The runtime is shutting down.
 #[derive(Debug, thiserror::Error)]
 #[error("the body's digest could not be computed")]
 pub struct DigestLost;
 
 impl DigestPipeline {
     /// Starts one. `length` is the body's announced length, if there is one.
-    pub fn new(checksum: Option<ChecksumKind>, length: Option<u64>) -> Self {
+    pub fn new(pool: &DigestPool, checksum: Option<ChecksumKind>, length: Option<u64>) -> Self {
         let hasher = BodyHasher { md5: Md5Hasher::default(), checksum: checksum.map(ChecksumHasher::new) };
         Self {
+            pool: pool.clone(),
             place: Some(Place::Here(hasher)),
             batch: Vec::new(),
             batch_bytes: 0,
@@ -124,14 +128,11 @@ impl DigestPipeline {
         }
     }
 
-    fn run_batch(&mut self, mut hasher: BodyHasher) {
-        let batch = std::mem::take(&mut self.batch);
+    fn run_batch(&mut self, hasher: BodyHasher) {
+        let pieces = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        self.place = Some(Place::Running(tokio::task::spawn_blocking(move || {
-            for piece in &batch {
-                hasher.update(piece);
-            }
-            hasher
-        })));
+        let (done, running) = oneshot::channel();
+        self.pool.submit(Job { hasher, pieces, done });
+        self.place = Some(Place::Running(running));
     }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::checksum::{checksum_of_tag as from_tag, checksum_tag as tag};
 use super::{
-    Checksum, ChecksumHasher, ChecksumKind, ChecksumType, DIGEST_OFFLOAD_BYTES, DigestPipeline, Md5Hasher,
-    combine_crc,
+    Checksum, ChecksumHasher, ChecksumKind, ChecksumType, DIGEST_OFFLOAD_BYTES, DigestPipeline, DigestPool,
+    Md5Hasher, combine_crc,
 };
 
 fn checksum(kind: ChecksumKind, bytes: &[u8]) -> Vec<u8> {
@@ -184,7 +184,7 @@ async fn a_body_hashes_the_same_here_and_beside() {
     md5.update(&whole);
     let expect = md5.finish();
     for length in [None, Some(whole.len() as u64)] {
-        let mut pipeline = DigestPipeline::new(Some(ChecksumKind::Crc32c), length);
+        let mut pipeline = DigestPipeline::new(&DigestPool::default(), Some(ChecksumKind::Crc32c), length);
         for piece in &pieces {
             pipeline.update(piece.clone()).await.unwrap();
         }
@@ -198,10 +198,48 @@ async fn a_body_hashes_the_same_here_and_beside() {
 
 #[tokio::test]
 async fn a_small_body_and_none() {
-    let mut pipeline = DigestPipeline::new(None, Some(3));
+    let mut pipeline = DigestPipeline::new(&DigestPool::default(), None, Some(3));
     pipeline.update(Bytes::from_static(b"abc")).await.unwrap();
     let digests = pipeline.finish().await.unwrap();
     assert_eq!((digests.etag().as_str(), digests.checksum), ("900150983cd24fb0d6963f7d28e17f72", None));
-    let empty = DigestPipeline::new(None, None).finish().await.unwrap();
+    let empty = DigestPipeline::new(&DigestPool::default(), None, None).finish().await.unwrap();
     assert_eq!((empty.size, empty.etag().as_str()), (0, "d41d8cd98f00b204e9800998ecf8427e"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_bodies_at_once_hash_as_each_alone() {
+    let pool = DigestPool::default();
+    let bodies = (0..13u8).map(|n| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut pipeline = DigestPipeline::new(&pool, Some(ChecksumKind::Crc32), Some(u64::MAX));
+            let mut whole = Vec::new();
+            for size in 0..40usize {
+                let piece = Bytes::from(vec![n ^ size as u8; 1_000 * size + usize::from(n)]);
+                whole.extend_from_slice(&piece);
+                pipeline.update(piece).await.unwrap();
+            }
+            (pipeline.finish().await.unwrap(), whole)
+        })
+    });
+    for body in futures_util::future::join_all(bodies).await {
+        let (digests, whole) = body.unwrap();
+        let mut md5 = Md5Hasher::default();
+        md5.update(&whole);
+        assert_eq!(digests.md5, md5.finish());
+        let crc = Checksum::full(ChecksumKind::Crc32, checksum(ChecksumKind::Crc32, &whole));
+        assert_eq!(digests.checksum, Some(crc));
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_body_stops_nobody_else() {
+    let pool = DigestPool::default();
+    for _ in 0..5 {
+        let mut dropped = DigestPipeline::new(&pool, None, Some(u64::MAX));
+        dropped.update(Bytes::from(vec![0; 200_000])).await.unwrap();
+    }
+    let mut kept = DigestPipeline::new(&pool, None, Some(u64::MAX));
+    kept.update(Bytes::from(vec![0; 200_000])).await.unwrap();
+    assert_eq!(kept.finish().await.unwrap().size, 200_000);
 }

@@ -172,3 +172,20 @@ pub enum Outcome {
     /// Reap: the ids that are dead now (the others are referenced).
     Reaped(Vec<SegmentId>),
 }
+
+impl Command {
+    /// The key that decides which shard executes the command; `None` where it concerns a whole shard.
+    pub fn target(&self) -> Option<(BucketId, &ObjectKey)> {
+        match self {
+            Self::PutVersion { bucket, key, .. }
+            | Self::DeleteVersion { bucket, key, .. }
+            | Self::SetAttributes { bucket, key, .. }
+            | Self::CreateUpload { bucket, key, .. }
+            | Self::PutPart { bucket, key, .. }
+            | Self::CompleteUpload { bucket, key, .. }
+            | Self::AbortUpload { bucket, key, .. }
+            | Self::Relocate { bucket, key, .. } => Some((*bucket, key)),
+            Self::Reap { .. } | Self::GarbageDone { .. } => None,
+        }
+    }
+}

@@ -10,12 +10,14 @@
 pub mod command;
 mod config;
 mod error;
+mod group;
 pub mod home;
 pub mod log;
 pub mod query;
 pub mod root;
 pub mod rows;
 pub mod snapshot_files;
+mod state;
 mod store;
 
 pub use command::{Command, Outcome, WriteCondition};

@@ -1,0 +1,17 @@
+//! One Raft group: the only module that names the Raft library (docs/decisions/0001-raft.md).
+//!
+//! Invariants: a group that died is restarted with back-off, said aloud and counted, and serves nothing meanwhile;
+//! apply waits until the entries are durable in the local log; a file that lags behind the purged log never starts.
+
+mod encoding;
+mod log_store;
+mod network;
+mod state_machine;
+mod supervisor;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use state_machine::Covered;
+pub(crate) use supervisor::{FileOpener, Group, GroupSettings, GroupStatus, Opened};

@@ -1,0 +1,366 @@
+//! Keeps a group alive: starts it, watches it, restarts it with back-off when it died.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grid_types::ShardId;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, InitializeError, RaftError};
+use openraft::{Config, Raft, ReadPolicy, SnapshotPolicy};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::log_store::LogStore;
+use super::network::NoPeers;
+use super::state_machine::{Covered, StateMachine};
+use super::types::{Payload, Types, Voter};
+use crate::MetaError;
+use crate::log::GroupLog;
+use crate::state::{Reply, ShardFile};
+
+/// The founder's number; other voters come with the grid.
+const FOUNDER: Voter = 1;
+/// Milliseconds; at least 1 s as design/membership.md wants.
+const ELECTION_TIMEOUT_MIN_MS: u64 = 1_000;
+const ELECTION_TIMEOUT_MAX_MS: u64 = 2_000;
+const HEARTBEAT_MS: u64 = 250;
+/// Entries kept behind a snapshot, so that a node that was away for a moment needs no snapshot.
+const ENTRIES_KEPT_AFTER_SNAPSHOT: u64 = 1_000;
+/// Entries of one message, and of one append.
+const PAYLOAD_ENTRIES_MAX: u64 = 256;
+const APPEND_ENTRIES_MAX: u64 = 4_096;
+/// Requests that may wait for a group.
+const REQUESTS_WAITING_MAX: u64 = 4_096;
+/// First and last pause between restarts.
+const RESTART_PAUSE_MIN: Duration = Duration::from_millis(50);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A group that lived so long starts its back-off anew.
+const RESTART_CALM: Duration = Duration::from_secs(60);
+/// How long a start may take to elect a leader and to replay before it is tried again.
+const START_PATIENCE: Duration = Duration::from_secs(600);
+
+type ShardRaft = Raft<Types, StateMachine>;
+
+/// An opened file with how far its snapshot copies reach.
+pub(crate) struct Opened {
+    pub file: Arc<ShardFile>,
+    pub covered: Covered,
+}
+
+/// Opens the shard's file, rebuilding it where needed. `rebuild`: the last one was found damaged. Blocks.
+pub(crate) type FileOpener = Arc<dyn Fn(bool) -> Result<Opened, MetaError> + Send + Sync>;
+
+/// What a group needs to run.
+pub(crate) struct GroupSettings {
+    pub shard: ShardId,
+    pub log: GroupLog,
+    pub open: FileOpener,
+    pub batch_entries_max: usize,
+}
+
+/// How a group fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct GroupStatus {
+    /// It has a live leader, and all that was acknowledged is applied.
+    pub serving: bool,
+    /// Times it died and was restarted.
+    pub restarts: u64,
+    /// Why it does not serve.
+    pub trouble: String,
+    /// Index of the last applied and the last appended entry.
+    pub applied: u64,
+    pub last: u64,
+}
+
+struct Shared {
+    shard: ShardId,
+    running: RwLock<Option<Running>>,
+    serving: AtomicBool,
+    restarts: AtomicU64,
+    trouble: Mutex<String>,
+    /// The file is damaged: rebuild it at the next start.
+    damaged: AtomicBool,
+    kick: Notify,
+}
+
+#[derive(Clone)]
+struct Running {
+    raft: ShardRaft,
+    file: Arc<ShardFile>,
+    covered: Covered,
+}
+
+/// A handle to a group. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Group {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    supervisor: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Group {
+    /// Starts a group and waits until it serves. A failing first start is an error; later ones are retried.
+    pub(crate) async fn start(settings: GroupSettings) -> Result<Self, MetaError> {
+        let shared = Arc::new(Shared {
+            shard: settings.shard,
+            running: RwLock::new(None),
+            serving: AtomicBool::new(false),
+            restarts: AtomicU64::new(0),
+            trouble: Mutex::new("it is starting".to_owned()),
+            damaged: AtomicBool::new(false),
+            kick: Notify::new(),
+        });
+        launch(&shared, &settings).await?;
+        let (stop, stopped) = watch::channel(false);
+        let supervisor = tokio::spawn(supervise(shared.clone(), settings, stopped));
+        Ok(Self { shared, stop, supervisor: Arc::new(Mutex::new(Some(supervisor))) })
+    }
+
+    fn running(&self) -> Result<Running, MetaError> {
+        let running = self.shared.running.read().clone();
+        match running {
+            Some(running) if self.shared.serving.load(Ordering::Acquire) => Ok(running),
+            _ => Err(self.unavailable(self.shared.trouble.lock().clone())),
+        }
+    }
+
+    fn unavailable(&self, reason: String) -> MetaError {
+        MetaError::Unavailable { shard: self.shared.shard, reason }
+    }
+
+    /// Proposes an encoded command and waits until it is applied. `Unavailable` leaves open whether it will be.
+    pub(crate) async fn propose(&self, command: Bytes) -> Result<Reply, MetaError> {
+        let running = self.running()?;
+        match running.raft.client_write(Payload(command)).await {
+            Ok(response) => Ok(response.data),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                Err(self.unavailable("this node does not lead it".to_owned()))
+            }
+            Err(error) => {
+                self.shared.kick.notify_one();
+                Err(self.unavailable(error.to_string()))
+            }
+        }
+    }
+
+    /// The file, once all that was acknowledged before this call can be read from it.
+    ///
+    /// In a group of one nobody else can have led since this node applied the first entry of its own term, and answers
+    /// are given after their transaction: what the file shows is linearizable. With more voters, ReadIndex.
+    pub(crate) async fn linearizable_file(&self) -> Result<Arc<ShardFile>, MetaError> {
+        let running = self.running()?;
+        let alone = {
+            let metrics = running.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.voter_ids().eq([FOUNDER])
+        };
+        if !alone {
+            let confirmed = running.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+            confirmed.map_err(|error| self.unavailable(error.to_string()))?;
+        }
+        Ok(running.file)
+    }
+
+    /// The file as it is now, for background work.
+    pub(crate) fn file(&self) -> Result<(Arc<ShardFile>, Covered), MetaError> {
+        let running = self.running()?;
+        Ok((running.file, running.covered))
+    }
+
+    /// Snapshot copies reach further now: the log may be purged.
+    pub(crate) async fn purge(&self) -> Result<(), MetaError> {
+        let running = self.running()?;
+        running.raft.trigger().snapshot().await.map_err(|error| self.unavailable(error.to_string()))
+    }
+
+    /// A read met damage: the group is stopped and its file rebuilt from snapshot and log.
+    pub(crate) fn report_damage(&self, what: &str) {
+        tracing::error!(shard = %self.shared.shard, what, "metadata file is damaged; it is rebuilt");
+        self.shared.serving.store(false, Ordering::Release);
+        *self.shared.trouble.lock() = "its file is damaged and is being rebuilt".to_owned();
+        self.shared.damaged.store(true, Ordering::Release);
+        self.shared.kick.notify_one();
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let serving = self.shared.serving.load(Ordering::Acquire);
+        let (applied, last) = match &*self.shared.running.read() {
+            Some(running) => {
+                let metrics = running.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                (metrics.last_applied.map_or(0, |id| id.index), metrics.last_log_index.unwrap_or(0))
+            }
+            None => (0, 0),
+        };
+        GroupStatus {
+            serving,
+            restarts: self.shared.restarts.load(Ordering::Relaxed),
+            trouble: if serving { String::new() } else { self.shared.trouble.lock().clone() },
+            applied,
+            last,
+        }
+    }
+
+    /// Stops the group for good.
+    pub(crate) async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let supervisor = self.supervisor.lock().take();
+        if let Some(supervisor) = supervisor {
+            // A supervisor that panicked has left nothing running that this would stop.
+            let _ = supervisor.await;
+        }
+    }
+}
+
+fn raft_config(shard: ShardId) -> Result<Arc<Config>, MetaError> {
+    let config = Config {
+        cluster_name: format!("shard-{shard}"),
+        election_timeout_min: ELECTION_TIMEOUT_MIN_MS,
+        election_timeout_max: ELECTION_TIMEOUT_MAX_MS,
+        heartbeat_interval: HEARTBEAT_MS,
+        max_payload_entries: PAYLOAD_ENTRIES_MAX,
+        max_append_entries: Some(APPEND_ENTRIES_MAX),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT_AFTER_SNAPSHOT,
+        api_channel_size: Some(REQUESTS_WAITING_MAX),
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    };
+    let checked = config.validate().map_err(|error| MetaError::Unavailable { shard, reason: error.to_string() })?;
+    Ok(Arc::new(checked))
+}
+
+/// Starts the group and waits until it serves.
+async fn launch(shared: &Arc<Shared>, settings: &GroupSettings) -> Result<(), MetaError> {
+    let shard = shared.shard;
+    let unavailable = |reason: String| MetaError::Unavailable { shard, reason };
+    let open = settings.open.clone();
+    let rebuild = shared.damaged.load(Ordering::Acquire);
+    let opened = tokio::task::spawn_blocking(move || open(rebuild))
+        .await
+        .map_err(|error| unavailable(error.to_string()))??;
+    let state_machine = StateMachine {
+        file: opened.file.clone(),
+        log: settings.log.clone(),
+        covered: opened.covered.clone(),
+        batch_entries_max: settings.batch_entries_max.max(1),
+    };
+    let store = LogStore::new(settings.log.clone());
+    let raft = Raft::new(FOUNDER, raft_config(shard)?, NoPeers, store, state_machine)
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
+    let running = Running { raft: raft.clone(), file: opened.file, covered: opened.covered };
+    match serve(&raft).await {
+        Ok(()) => {
+            *shared.running.write() = Some(running);
+            shared.damaged.store(false, Ordering::Release);
+            shared.serving.store(true, Ordering::Release);
+            Ok(())
+        }
+        Err(reason) => {
+            retire(running).await;
+            Err(unavailable(reason))
+        }
+    }
+}
+
+/// Founds the group where it is new, elects a leader and waits until all that was acknowledged is applied.
+async fn serve(raft: &ShardRaft) -> Result<(), String> {
+    if raft.is_initialized().await.map_err(|error| error.to_string())? {
+        // A group of one need not wait for a timeout to pass.
+        raft.trigger().elect(false).await.map_err(|error| error.to_string())?;
+    } else {
+        match raft.initialize(BTreeSet::from([FOUNDER])).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let ready = async {
+        raft.wait(Some(START_PATIENCE)).current_leader(FOUNDER, "start").await.map_err(|error| error.to_string())?;
+        raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())
+    };
+    ready.await.map(|_| ())
+}
+
+/// Stops a group that ran. Nothing is applied to its file afterwards.
+async fn retire(running: Running) {
+    if let Err(error) = running.raft.shutdown().await {
+        tracing::warn!(%error, "a metadata group ended by a panic");
+    }
+    let file = running.file;
+    // Waits for a batch that is being applied; whoever opens the file anew must see it.
+    let retired = tokio::task::spawn_blocking(move || file.retire()).await;
+    if retired.is_err() {
+        tracing::warn!("a metadata file could not be retired");
+    }
+}
+
+async fn supervise(shared: Arc<Shared>, settings: GroupSettings, mut stopped: watch::Receiver<bool>) {
+    let mut pause = RESTART_PAUSE_MIN;
+    loop {
+        let started = tokio::time::Instant::now();
+        let reason = tokio::select! {
+            reason = watch_death(&shared) => reason,
+            _ = stopped.wait_for(|stop| *stop) => break,
+        };
+        shared.serving.store(false, Ordering::Release);
+        shared.restarts.fetch_add(1, Ordering::Relaxed);
+        if started.elapsed() > RESTART_CALM {
+            pause = RESTART_PAUSE_MIN;
+        }
+        tracing::error!(shard = %shared.shard, %reason, "a metadata group died; it is restarted");
+        let mut reason = reason;
+        loop {
+            *shared.trouble.lock() = format!("its group is being restarted: {reason}");
+            let old = shared.running.write().take();
+            if let Some(old) = old {
+                retire(old).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = stopped.wait_for(|stop| *stop) => return,
+            }
+            pause = (pause * 2).min(RESTART_PAUSE_MAX);
+            match launch(&shared, &settings).await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::error!(shard = %shared.shard, %error, "a metadata group does not start");
+                    reason = error.to_string();
+                }
+            }
+        }
+        tracing::info!(shard = %shared.shard, "the metadata group serves again");
+    }
+    shared.serving.store(false, Ordering::Release);
+    *shared.trouble.lock() = "it was shut down".to_owned();
+    let old = shared.running.write().take();
+    if let Some(old) = old {
+        retire(old).await;
+    }
+}
+
+/// Returns once the group no longer works, with the reason.
+async fn watch_death(shared: &Arc<Shared>) -> String {
+    let Some(raft) = shared.running.read().as_ref().map(|running| running.raft.clone()) else {
+        return "it does not run".to_owned();
+    };
+    let mut metrics = raft.metrics();
+    loop {
+        if let Err(fatal) = &metrics.borrow_and_update().running_state {
+            return fatal.to_string();
+        }
+        if shared.damaged.load(Ordering::Acquire) {
+            return "its file is damaged".to_owned();
+        }
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() {
+                return "its task ended".to_owned();
+            },
+            () = shared.kick.notified() => {}
+        }
+    }
+}

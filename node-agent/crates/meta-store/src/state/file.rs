@@ -56,6 +56,8 @@ pub(crate) struct ShardFile {
     checkpoints: Mutex<Checkpoints>,
     /// Stamp of the last command that was applied.
     stamp: AtomicU64,
+    /// Bytes of entries applied by this run.
+    applied_bytes: AtomicU64,
 }
 
 struct Checkpoints {
@@ -114,6 +116,26 @@ impl Storage {
                 Err(error) => Err(disk_error("look for the file")(error)),
             },
             Self::Memory => Ok(false),
+        }
+    }
+
+    /// Bytes of the file, without its WAL.
+    pub(crate) fn bytes(&self) -> Result<u64, StateError> {
+        match self {
+            Self::File { disk, path } => {
+                disk.open_read(path).and_then(|file| file.len()).map_err(disk_error("measure the file"))
+            }
+            Self::Memory => Ok(0),
+        }
+    }
+
+    /// Bytes of the WAL; 0 where there is none.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        match self {
+            Self::File { disk, path } => {
+                disk.open_read(&format!("{path}-wal")).and_then(|file| file.len()).unwrap_or(0)
+            }
+            Self::Memory => 0,
         }
     }
 
@@ -195,6 +217,11 @@ impl ShardFile {
         Ok(Self::with(shard, storage, cache_bytes, Writer::open(connection, children)?))
     }
 
+    /// Takes over a file that was filled before it became a shard.
+    pub(crate) fn from_writer(shard: ShardId, storage: Storage, cache_bytes: u64, writer: Writer) -> Self {
+        Self::with(shard, storage, cache_bytes, writer)
+    }
+
     fn with(shard: ShardId, storage: Storage, cache_bytes: u64, writer: Writer) -> Self {
         let stamp = AtomicU64::new(writer.applied().stamp.0);
         Self {
@@ -205,6 +232,7 @@ impl ShardFile {
             readers: Mutex::new(Vec::new()),
             checkpoints: Mutex::new(Checkpoints { connection: None, images: 0, durable: None }),
             stamp,
+            applied_bytes: AtomicU64::new(0),
         }
     }
 
@@ -225,6 +253,14 @@ impl ShardFile {
             return Err(StateError::Io { operation: "apply", source });
         }
         let replies = writer.apply(entries)?;
+        let bytes: usize = entries
+            .iter()
+            .map(|entry| match entry.body {
+                super::writer::Body::Proposal(bytes) | super::writer::Body::Membership(bytes) => bytes.len(),
+                super::writer::Body::Blank => 0,
+            })
+            .sum();
+        self.applied_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.stamp.store(writer.applied().stamp.0, Ordering::Release);
         Ok(replies)
     }
@@ -237,6 +273,15 @@ impl ShardFile {
     /// Waits for a batch that is being applied; afterwards nothing is.
     pub(crate) fn retire(&self) {
         self.writer.lock().retired = true;
+    }
+
+    /// Bytes of entries applied since this run opened the file.
+    pub(crate) fn applied_bytes(&self) -> u64 {
+        self.applied_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// Stamp of the last applied command.

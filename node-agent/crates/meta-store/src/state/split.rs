@@ -5,6 +5,7 @@
 //! every step may be repeated. The copy itself is not part of the replicated state: after a crash it begins anew.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use grid_types::{BucketId, ErrorCode, ShardId};
 use rusqlite::{Connection, OptionalExtension};
@@ -60,7 +61,7 @@ pub(crate) trait ChildFiles: Send + Sync {
     /// Did the child live before? Then its file is its own, whatever the parent's log replays.
     fn born(&self, child: ShardId) -> bool;
     /// An empty file, in place of what a broken split left.
-    fn create(&self, child: ShardId, limits: Limits) -> Result<Writer, StateError>;
+    fn create(self: Arc<Self>, child: ShardId, limits: Limits) -> Result<Writer, StateError>;
 }
 
 impl ChildCopy {
@@ -123,6 +124,17 @@ impl ChildCopy {
     /// Copies the rest, hands the counters over and gives the child its range.
     fn finish(&mut self, parent: &mut Writer, range: ShardRange) -> Result<(), StateError> {
         while !self.step(parent)? {}
+        self.hand_tables_over(parent, range)?;
+        // The parent forgets the range next: the child's file must not need its WAL by then.
+        let busy: i64 =
+            self.writer.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy > 0 {
+            return Err(StateError::Damaged("a file that nobody else knows is in use".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn hand_tables_over(&mut self, parent: &mut Writer, range: ShardRange) -> Result<(), StateError> {
         self.transaction(|copy| {
             copy.copy_tables(&parent.connection)?;
             copy.copy_stubs(parent, &range)?;
@@ -433,6 +445,11 @@ impl Writer {
         done
     }
 
+    /// The child that was handed its range in this run, to be opened as a shard of its own.
+    pub(crate) fn take_finished(&mut self, child: ShardId) -> Option<Writer> {
+        self.finished.take_if(|(finished, _)| *finished == child).map(|(_, writer)| *writer)
+    }
+
     /// The split that is under way, if one is.
     pub(crate) fn split(&self) -> Option<&SplitState> {
         self.split.as_ref()
@@ -442,7 +459,7 @@ impl Writer {
         match self.copy.take() {
             Some(copy) if copy.child == split.child => Ok(copy),
             _ => {
-                let writer = self.children.create(split.child, self.limits)?;
+                let writer = self.children.clone().create(split.child, self.limits)?;
                 Ok(Box::new(ChildCopy::new(split.child, writer, split.at.clone())))
             }
         }
@@ -451,7 +468,9 @@ impl Writer {
     fn hand_over(&mut self, split: &SplitState, range: &ShardRange) -> Result<(), StateError> {
         if !self.children.born(split.child) {
             let mut copy = self.take_copy(split)?;
-            return copy.finish(self, range.clone());
+            copy.finish(self, range.clone())?;
+            self.finished = Some((split.child, Box::new(copy.writer)));
+            return Ok(());
         }
         // The log is replayed: the child has what it was given and more; the parent's own counters remain to be set.
         self.copy = None;

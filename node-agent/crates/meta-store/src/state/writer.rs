@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use grid_types::{BucketId, ErrorCode, Timestamp};
+use grid_types::{BucketId, ErrorCode, ShardId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,8 @@ pub(crate) struct Writer {
     pub(super) touched: BTreeSet<Vec<u8>>,
     /// The file of the child that is being split off, once copying began.
     pub(super) copy: Option<Box<ChildCopy>>,
+    /// A child that was handed its range and waits to be opened.
+    pub(super) finished: Option<(ShardId, Box<Self>)>,
     pub(super) children: Arc<dyn ChildFiles>,
     /// Another run of the group has the file now.
     pub(super) retired: bool,
@@ -139,6 +141,7 @@ impl Writer {
             places: HashMap::new(),
             touched: BTreeSet::new(),
             copy: None,
+            finished: None,
             children,
             retired: false,
         })

@@ -1,0 +1,123 @@
+//! Background work of each shard: checkpoints, snapshot copies and purging, the check of large files.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use grid_types::ShardId;
+use tokio::sync::watch;
+
+use super::Inner;
+use super::opener::CHECK_FIRST_BYTES_MAX;
+use crate::MetaError;
+use crate::group::Group;
+use crate::state::ShardFile;
+
+/// How often the shards are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// A WAL of this size is written back.
+const WAL_BYTES_MAX: u64 = 4 << 20;
+
+/// What this run knows of one shard's file.
+struct Progress {
+    file: Weak<ShardFile>,
+    /// Time since boot at the last checkpoint.
+    checkpointed: Duration,
+    /// `applied_bytes` at the last snapshot copy.
+    copied_bytes: u64,
+    checked: bool,
+}
+
+/// Runs until `stop`.
+pub(super) async fn run(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
+    let mut progress: BTreeMap<ShardId, Progress> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        let groups: Vec<(ShardId, Group)> =
+            inner.groups.read().iter().map(|(shard, group)| (*shard, group.clone())).collect();
+        for (shard, group) in groups {
+            if let Err(error) = inner.maintain(shard, &group, &mut progress).await {
+                tracing::error!(%shard, %error, "maintenance of a metadata shard failed; it is tried again");
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn maintain(
+        &self,
+        shard: ShardId,
+        group: &Group,
+        all: &mut BTreeMap<ShardId, Progress>,
+    ) -> Result<(), MetaError> {
+        let Ok((file, covered)) = group.file() else {
+            return Ok(());
+        };
+        let now = self.clock.since_boot();
+        let known = all.get(&shard).is_some_and(|progress| progress.file.ptr_eq(&Arc::downgrade(&file)));
+        if !known {
+            let fresh =
+                Progress { file: Arc::downgrade(&file), checkpointed: now, copied_bytes: 0, checked: false };
+            all.insert(shard, fresh);
+        }
+        let Some(progress) = all.get_mut(&shard) else {
+            return Ok(());
+        };
+        if !progress.checked {
+            progress.checked = true;
+            if file.storage().bytes().is_ok_and(|bytes| bytes > CHECK_FIRST_BYTES_MAX) {
+                let (group, file) = (group.clone(), file.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = file.check() {
+                        group.report_damage(&error.to_string());
+                    }
+                });
+            }
+        }
+        let wal = file.storage().wal_bytes();
+        let aged = now.saturating_sub(progress.checkpointed) >= self.config.checkpoint_age && wal > 0;
+        if wal >= WAL_BYTES_MAX || aged {
+            let file = file.clone();
+            let done = super::blocking(move || file.checkpoint().map_err(|error| error.of_shard(shard))).await?;
+            if done.is_some() {
+                progress.checkpointed = now;
+            }
+        }
+        let tail = file.applied_bytes() - progress.copied_bytes;
+        let live = {
+            let file = file.clone();
+            super::blocking(move || file.live_bytes().map_err(|error| error.of_shard(shard))).await?
+        };
+        // A copy writes the whole shard to each mirror: the longer the shard, the longer the tail that is worth it.
+        if tail >= self.config.checkpoint_tail_bytes.max(live) {
+            let at = file.applied_bytes();
+            self.copy_snapshot(shard, &file, &covered).await?;
+            progress.copied_bytes = at;
+            group.purge().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes snapshot copies to all mirrors and notes how far they reach.
+    async fn copy_snapshot(
+        &self,
+        shard: ShardId,
+        file: &Arc<ShardFile>,
+        covered: &crate::group::Covered,
+    ) -> Result<(), MetaError> {
+        let (homes, file) = (self.homes.clone(), file.clone());
+        let durable = super::blocking(move || {
+            let image = file.image().map_err(|error| error.of_shard(shard))?;
+            homes.write_snapshot(shard, image)
+        })
+        .await?;
+        *covered.lock() = Some(durable);
+        Ok(())
+    }
+}

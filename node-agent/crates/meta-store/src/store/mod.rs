@@ -1,0 +1,310 @@
+//! The entry point: routes questions and commands to shards.
+
+mod buckets;
+mod homes;
+mod maintenance;
+mod objects;
+mod opener;
+mod readers;
+mod repair;
+mod routing;
+mod snapshots;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use grid_types::{OpId, ShardId};
+use parking_lot::{Mutex, RwLock};
+use sys::{Clock, Random};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::buckets::BucketCache;
+use self::homes::Homes;
+use self::readers::Readers;
+use self::routing::{ShardMap, range_record};
+use crate::group::{Group, GroupSettings};
+use crate::home::HomeDrive;
+use crate::log::{GroupLog, LogConfig, SharedLog};
+use crate::root::{Record, RecordKind, RecordWrite};
+use crate::state::{Limits, ShardFile, ShardRange, sqlite_version_is_safe};
+use crate::{MetaConfig, MetaError};
+
+pub use self::repair::SegmentPage;
+
+/// How long a call waits for a shard that is not available before it says so.
+const RETRY_PATIENCE: Duration = Duration::from_secs(10);
+/// The shard that a new grid begins with, beside the root.
+const FIRST_SHARD: ShardId = ShardId(1);
+
+/// The metadata of the grid as this node reaches it. Cheap to clone.
+///
+/// Cancellation: reads are safe to drop; a dropped `commit` may or may not have happened, and a repeat with the same
+/// op id finds out.
+#[derive(Clone)]
+pub struct MetaStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: MetaConfig,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    log: SharedLog,
+    homes: Arc<Homes>,
+    groups: RwLock<BTreeMap<ShardId, Group>>,
+    map: RwLock<ShardMap>,
+    /// Held for reading by what must not meet a split half-way, for writing by the split's hand-over.
+    map_changes: tokio::sync::RwLock<()>,
+    buckets: BucketCache,
+    readers: Readers,
+    closed: AtomicBool,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+fn io(operation: &'static str) -> impl Fn(std::io::Error) -> MetaError {
+    move |source| MetaError::Io { operation, source }
+}
+
+/// Runs what blocks on a thread for it.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, MetaError> + Send + 'static,
+) -> Result<R, MetaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(io("a task")(std::io::Error::other(error))),
+    }
+}
+
+impl MetaStore {
+    /// Founds the metadata of a new grid on these drives: an empty root shard and one shard over the whole key space.
+    pub async fn found(
+        home: Vec<HomeDrive>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, MetaError> {
+        sqlite_version_is_safe().map_err(MetaError::Damaged)?;
+        let homes = Arc::new(Homes::new(home.clone(), &config));
+        let limits = Limits {
+            op_ids_min: config.op_ids_min,
+            op_id_micros: u64::try_from(config.op_id_age.as_micros()).unwrap_or(u64::MAX),
+        };
+        let log = {
+            let (homes, random) = (homes.clone(), random.clone());
+            blocking(move || {
+                let log = SharedLog::create(&home, LogConfig::default(), random.as_ref())?;
+                // The root shard owns records, no keys.
+                let nothing = ShardRange { start: Vec::new(), end: Some(Vec::new()), generation: 0 };
+                found_shard(&homes, ShardId::ROOT, &nothing, limits)?;
+                found_shard(&homes, FIRST_SHARD, &ShardRange::default(), limits)?;
+                Ok(log)
+            })
+            .await?
+        };
+        let inner = Inner::new(log, homes, config, clock, random)?;
+        inner.start_group(ShardId::ROOT).await?;
+        inner.start_group(FIRST_SHARD).await?;
+        inner.map.write().insert(Vec::new(), FIRST_SHARD);
+        inner.write_records(vec![range_record(FIRST_SHARD, &ShardRange::default())]).await?;
+        Ok(Self::running(inner))
+    }
+
+    /// Opens what `found` made. `home` are all drives in service. Fails with `Damaged` and words on what to do where the
+    /// mirrors do not suffice or SQLite files cannot be rebuilt.
+    pub async fn open(
+        home: Vec<HomeDrive>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, MetaError> {
+        sqlite_version_is_safe().map_err(MetaError::Damaged)?;
+        let homes = Arc::new(Homes::new(home.clone(), &config));
+        let drives = home.clone();
+        let log = blocking(move || Ok(SharedLog::open(&drives, LogConfig::default())?)).await?;
+        if let Err(error) = log.set_home(home).await {
+            tracing::warn!(%error, "mirrors of the metadata log cannot be filled up now");
+        }
+        let inner = Inner::new(log, homes, config, clock, random)?;
+        inner.start_group(ShardId::ROOT).await?;
+        let ranges = inner.reload_map().await?;
+        if ranges.is_empty() {
+            // Founding was cut short before its last write.
+            inner.map.write().insert(Vec::new(), FIRST_SHARD);
+            inner.write_records(vec![range_record(FIRST_SHARD, &ShardRange::default())]).await?;
+        }
+        let shards = inner.map.read().shards();
+        let mut starting = tokio::task::JoinSet::new();
+        for shard in shards {
+            let inner = inner.clone();
+            starting.spawn(async move { inner.start_group(shard).await });
+        }
+        while let Some(started) = starting.join_next().await {
+            started.map_err(|error| io("start a group")(std::io::Error::other(error)))??;
+        }
+        let undone = inner.undo_deletions().await?;
+        if undone > 0 {
+            tracing::warn!(undone, "bucket deletions that were cut short are undone");
+        }
+        Ok(Self::running(inner))
+    }
+
+    fn running(inner: Arc<Inner>) -> Self {
+        let task = tokio::spawn(maintenance::run(Arc::downgrade(&inner), inner.stop.subscribe()));
+        inner.tasks.lock().push(task);
+        Self { inner }
+    }
+
+    /// Stops all groups after checkpointing; later calls fail with `Unavailable`.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        inner.closed.store(true, Ordering::Release);
+        inner.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *inner.tasks.lock());
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a metadata task panicked");
+            }
+        }
+        let groups: Vec<Group> = inner.groups.read().values().cloned().collect();
+        for group in groups {
+            if let Ok((file, _)) = group.file() {
+                let checkpointed =
+                    tokio::task::spawn_blocking(move || file.checkpoint().map_err(|error| error.to_string())).await;
+                if let Ok(Err(error)) = checkpointed {
+                    tracing::warn!(error, "no last checkpoint; the log brings back what it would have kept");
+                }
+            }
+            group.shutdown().await;
+        }
+        inner.log.close().await;
+    }
+
+    /// A drive came into or went out of service: the mirrors follow.
+    pub async fn set_home(&self, home: Vec<HomeDrive>) -> Result<(), MetaError> {
+        self.inner.homes.set(home.clone());
+        Ok(self.inner.log.set_home(home).await?)
+    }
+
+    /// Ready = every group of this node has a live leader. Else which is not, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.inner.is_closed() {
+            return Err("the metadata store is shut down".to_owned());
+        }
+        for (shard, group) in &*self.inner.groups.read() {
+            let status = group.status();
+            if !status.serving {
+                return Err(format!("metadata shard {shard}: {}", status.trouble));
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh op id.
+    pub fn new_op(&self) -> OpId {
+        OpId::from(self.inner.random.id())
+    }
+
+    // Root records.
+
+    /// One record.
+    pub async fn record(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Record>, MetaError> {
+        let key = key.to_vec();
+        self.inner.ask_named(ShardId::ROOT, move |view| view.record(kind, &key)).await
+    }
+
+    /// Records of a kind in key order, after `after`, at most `limit`.
+    pub async fn records(
+        &self,
+        kind: RecordKind,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, MetaError> {
+        let after = after.map(<[u8]>::to_vec);
+        self.inner.ask_named(ShardId::ROOT, move |view| view.records(kind, after.as_deref(), limit)).await
+    }
+
+    /// Writes a batch: all or none; Conflict where an `expect` does not hold.
+    pub async fn write_records(&self, writes: Vec<RecordWrite>) -> Result<(), MetaError> {
+        self.inner.write_records(writes).await
+    }
+}
+
+/// First file of a shard, and the snapshot copies that it can be rebuilt from. Blocks.
+fn found_shard(
+    homes: &Arc<Homes>,
+    shard: ShardId,
+    range: &ShardRange,
+    limits: Limits,
+) -> Result<(), MetaError> {
+    let (_, storage) = homes.storage(shard)?;
+    let of_shard = |error: crate::state::StateError| error.of_shard(shard);
+    let file = ShardFile::create(shard, storage, range, limits, homes.cache_bytes(), homes.clone());
+    let file = Arc::new(file.map_err(of_shard)?);
+    let image = file.image().map_err(of_shard)?;
+    homes.write_snapshot(shard, image).map(|_| ())
+}
+
+impl Inner {
+    fn new(
+        log: SharedLog,
+        homes: Arc<Homes>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Arc<Self>, MetaError> {
+        let (stop, _) = watch::channel(false);
+        Ok(Arc::new(Self {
+            config,
+            clock,
+            random,
+            log,
+            homes,
+            groups: RwLock::new(BTreeMap::new()),
+            map: RwLock::new(ShardMap::default()),
+            map_changes: tokio::sync::RwLock::new(()),
+            buckets: BucketCache::default(),
+            readers: Readers::start().map_err(io("start threads for reads"))?,
+            closed: AtomicBool::new(false),
+            stop,
+            tasks: Mutex::new(Vec::new()),
+        }))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn closed_error(&self, shard: ShardId) -> MetaError {
+        let reason = if self.is_closed() { "the store is shut down" } else { "a read panicked" };
+        MetaError::Unavailable { shard, reason: reason.to_owned() }
+    }
+
+    fn group(&self, shard: ShardId) -> Result<Group, MetaError> {
+        if self.is_closed() {
+            return Err(self.closed_error(shard));
+        }
+        let group = self.groups.read().get(&shard).cloned();
+        group.ok_or_else(|| MetaError::Unavailable { shard, reason: "this node does not hold it".to_owned() })
+    }
+
+    /// Starts the group of a shard whose file or snapshot copies exist.
+    async fn start_group(&self, shard: ShardId) -> Result<(), MetaError> {
+        let log: GroupLog = self.log.group(shard);
+        let open = {
+            let (homes, log) = (self.homes.clone(), log.clone());
+            Arc::new(move |rebuild| opener::open_shard(&homes, shard, &log, rebuild))
+        };
+        let settings =
+            GroupSettings { shard, log, open, batch_entries_max: self.config.batch_entries_max };
+        let group = Group::start(settings).await?;
+        self.groups.write().insert(shard, group);
+        Ok(())
+    }
+}

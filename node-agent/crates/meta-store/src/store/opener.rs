@@ -1,0 +1,78 @@
+//! Opens the file of a shard, or rebuilds it from a snapshot copy; the log brings the rest.
+
+use std::sync::Arc;
+
+use grid_types::ShardId;
+use parking_lot::Mutex;
+
+use super::homes::Homes;
+use crate::MetaError;
+use crate::group::Opened;
+use crate::log::GroupLog;
+use crate::state::{ShardFile, Storage};
+
+/// Files up to this size are checked whole before they serve (0.1 s); larger ones while they serve.
+pub(super) const CHECK_FIRST_BYTES_MAX: u64 = 64 << 20;
+
+/// Opens the file of `shard`; `rebuild`: what is there was found damaged. Blocks.
+pub(super) fn open_shard(
+    homes: &Arc<Homes>,
+    shard: ShardId,
+    log: &GroupLog,
+    rebuild: bool,
+) -> Result<Opened, MetaError> {
+    let state = log.state();
+    let purged = state.purged.as_ref().map(|(index, _)| *index);
+    let copies = homes.snapshots(shard);
+    let covered = copies.first().map(|(_, head)| head.durable.clone());
+    let (_, storage) = homes.storage(shard)?;
+
+    if !rebuild && storage.exists().map_err(|error| error.of_shard(shard))? {
+        match reuse(homes, shard, &storage, purged, state.last) {
+            Ok(file) => return Ok(Opened { file: Arc::new(file), covered: Arc::new(Mutex::new(covered)) }),
+            Err(reason) => {
+                tracing::error!(%shard, reason, "the metadata file is not used; it is rebuilt from snapshot and log");
+            }
+        }
+    }
+    for (disk, head) in &copies {
+        let applied = head.durable.applied.index;
+        if applied < purged || applied > state.last {
+            continue;
+        }
+        match homes.restore(shard, storage.clone(), disk.as_ref(), head) {
+            Ok(file) => {
+                let covered = Arc::new(Mutex::new(Some(head.durable.clone())));
+                return Ok(Opened { file: Arc::new(file), covered });
+            }
+            Err(error) => tracing::error!(%shard, %error, "a snapshot copy cannot be used; trying the next one"),
+        }
+    }
+    Err(MetaError::Damaged(format!(
+        "shard {shard}: neither its file nor one of {} snapshot copies fits the log (purged to {purged:?}, last entry \
+         {:?}): bring back the missing drives, or run `shoal rebuild-metadata`",
+        copies.len(),
+        state.last
+    )))
+}
+
+/// The file as it is, if it is whole and the log goes on from where it stands.
+fn reuse(
+    homes: &Arc<Homes>,
+    shard: ShardId,
+    storage: &Storage,
+    purged: Option<u64>,
+    last: Option<u64>,
+) -> Result<ShardFile, String> {
+    let small = storage.bytes().map_err(|error| error.to_string())? <= CHECK_FIRST_BYTES_MAX;
+    let file = ShardFile::open(shard, storage.clone(), homes.cache_bytes(), small, homes.clone())
+        .map_err(|error| error.to_string())?;
+    let applied = file.applied().map_err(|error| error.to_string())?.applied.index;
+    if applied < purged {
+        return Err(format!("it ends at entry {applied:?}, the log begins after {purged:?}"));
+    }
+    if applied > last {
+        return Err(format!("it is ahead of the log: entry {applied:?} of {last:?}"));
+    }
+    Ok(file)
+}

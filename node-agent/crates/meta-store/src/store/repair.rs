@@ -1,0 +1,113 @@
+//! What repair asks: segments by drive, incomplete ones, garbage, reaping, relocation.
+
+use grid_types::{BucketId, DriveId, ErrorCode, ObjectKey, SegmentId, SegmentOwner, ShardId, Timestamp};
+
+use super::MetaStore;
+use crate::rows::{GarbageRow, SegmentRow};
+use crate::state::{Action, Answer};
+use crate::{Command, MetaError, Outcome};
+
+/// Segments with the keys they belong to, and the cursor of the next page.
+pub type SegmentPage = (Vec<(BucketId, ObjectKey, SegmentRow)>, Option<Vec<u8>>);
+
+impl MetaStore {
+    /// All shards of this node but the root.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.inner.map.read().shards()
+    }
+
+    /// Segments of a shard with a chunk on `drive` (from the drive index, no scan).
+    pub async fn segments_on_drive(
+        &self,
+        shard: ShardId,
+        drive: DriveId,
+        cursor: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<SegmentPage, MetaError> {
+        self.inner.ask_named(shard, move |view| view.segments_on_drive(drive, cursor.clone(), limit)).await
+    }
+
+    /// Segments of a shard whose row lacks a chunk.
+    pub async fn incomplete_segments(
+        &self,
+        shard: ShardId,
+        cursor: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<SegmentPage, MetaError> {
+        self.inner.ask_named(shard, move |view| view.incomplete_segments(cursor.clone(), limit)).await
+    }
+
+    /// The row that references a segment, if one does (any shard).
+    pub async fn find_segment(
+        &self,
+        segment: SegmentId,
+    ) -> Result<Option<(BucketId, ObjectKey, SegmentRow)>, MetaError> {
+        // A split moves rows to a shard that may not have been asked; then all are asked again.
+        loop {
+            let shards = self.shards();
+            for shard in &shards {
+                if let Some(found) = self.inner.ask_named(*shard, move |view| view.find_segment(segment)).await? {
+                    return Ok(Some(found));
+                }
+            }
+            if self.shards() == shards {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Garbage of a shard that is older than `before`, oldest first.
+    pub async fn garbage(
+        &self,
+        shard: ShardId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<GarbageRow>, MetaError> {
+        self.inner.ask_named(shard, move |view| view.garbage(before, limit)).await
+    }
+
+    /// Executes `GarbageDone` in a shard.
+    pub async fn garbage_done(&self, shard: ShardId, sequences: Vec<u64>) -> Result<(), MetaError> {
+        let action = Action::Object(Command::GarbageDone { sequences });
+        self.inner.propose_named(shard, action).await.map(|_| ())
+    }
+
+    /// Proposes `Reap` in every shard; returns the ids that every shard declared dead.
+    pub async fn reap(&self, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>, MetaError> {
+        // A split hands reaped ids on, but must not happen between two shards' answers.
+        let _splits = self.inner.map_changes.read().await;
+        let mut dead = segments;
+        for shard in self.shards() {
+            if dead.is_empty() {
+                break;
+            }
+            let action = Action::Object(Command::Reap { segments: dead });
+            dead = match self.inner.propose_named(shard, action).await? {
+                Answer::Object(Outcome::Reaped(dead)) => dead,
+                other => return Err(MetaError::Damaged(format!("a reap was answered with {other:?}"))),
+            };
+        }
+        Ok(dead)
+    }
+
+    /// Moves one chunk in its row; Conflict where the row changed.
+    pub async fn relocate(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        owner: SegmentOwner,
+        segment: SegmentId,
+        index: u8,
+        expected: Option<DriveId>,
+        new: Option<DriveId>,
+    ) -> Result<(), MetaError> {
+        let command = Command::Relocate { bucket, key: key.clone(), owner, segment, index, expected, new };
+        match self.commit(self.new_op(), command).await? {
+            Outcome::Done => Ok(()),
+            other => Err(MetaError::Refused {
+                code: ErrorCode::Internal,
+                detail: format!("a relocation was answered with {other:?}"),
+            }),
+        }
+    }
+}

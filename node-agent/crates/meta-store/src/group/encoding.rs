@@ -19,7 +19,10 @@ const KIND_COMMAND: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
 
 fn wrong(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the metadata log holds {what}; a newer release may have written it"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the metadata log holds {what}; a newer release may have written it"),
+    )
 }
 
 fn number(bytes: &[u8], what: &str) -> io::Result<u64> {
@@ -73,7 +76,11 @@ struct StoredMembers {
 
 fn encode_members(membership: &Membership) -> Vec<u8> {
     let stored = StoredMembers {
-        configurations: membership.get_joint_config().iter().map(|set| set.iter().copied().collect()).collect(),
+        configurations: membership
+            .get_joint_config()
+            .iter()
+            .map(|set| set.iter().copied().collect())
+            .collect(),
         members: membership.nodes().map(|(id, _)| *id).collect(),
     };
     postcard::to_allocvec(&stored).expect("numbers encode")

@@ -6,8 +6,8 @@ use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 
 use super::encoding::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use super::types::{LogId, RaftEntry, Types, Vote};

@@ -40,7 +40,11 @@ impl RaftNetworkV2<Types> for NoPeers {
         Err(unreachable().into())
     }
 
-    async fn vote(&mut self, _: VoteRequest<Types>, _: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    async fn vote(
+        &mut self,
+        _: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         Err(unreachable().into())
     }
 

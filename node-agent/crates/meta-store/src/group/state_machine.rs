@@ -4,10 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, StreamExt};
-use openraft::storage::{
-    EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot,
-};
 use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use parking_lot::Mutex;
 
 use super::encoding::{decode_log_id, decode_stored_membership, encode_log_id, encode_stored_membership};

@@ -230,7 +230,8 @@ fn raft_config(shard: ShardId) -> Result<Arc<Config>, MetaError> {
         enable_pre_vote: Some(true),
         ..Config::default()
     };
-    let checked = config.validate().map_err(|error| MetaError::Unavailable { shard, reason: error.to_string() })?;
+    let checked =
+        config.validate().map_err(|error| MetaError::Unavailable { shard, reason: error.to_string() })?;
     Ok(Arc::new(checked))
 }
 
@@ -280,7 +281,10 @@ async fn serve(raft: &ShardRaft) -> Result<(), String> {
         }
     }
     let ready = async {
-        raft.wait(Some(START_PATIENCE)).current_leader(FOUNDER, "start").await.map_err(|error| error.to_string())?;
+        raft.wait(Some(START_PATIENCE))
+            .current_leader(FOUNDER, "start")
+            .await
+            .map_err(|error| error.to_string())?;
         raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())
     };
     ready.await.map(|_| ())

@@ -51,7 +51,11 @@ impl Writer {
     }
 
     /// The stub of a bucket that takes writes; checks the generation where the command carries one.
-    pub(super) fn open_stub(&mut self, bucket: BucketId, generation: Option<u64>) -> Result<Stub, CommandError> {
+    pub(super) fn open_stub(
+        &mut self,
+        bucket: BucketId,
+        generation: Option<u64>,
+    ) -> Result<Stub, CommandError> {
         let Some(stub) = self.stub(bucket)? else {
             return Err(refuse(ErrorCode::NoSuchBucket, format!("bucket {bucket}")));
         };
@@ -68,7 +72,11 @@ impl Writer {
     }
 
     /// Changes a stub; written to the file at the end of the transaction.
-    pub(super) fn change_stub(&mut self, bucket: BucketId, change: impl FnOnce(&mut Stub)) -> Result<(), StateError> {
+    pub(super) fn change_stub(
+        &mut self,
+        bucket: BucketId,
+        change: impl FnOnce(&mut Stub),
+    ) -> Result<(), StateError> {
         let Some(mut stub) = self.stub(bucket)? else {
             return Err(StateError::Damaged(format!("rows of bucket {bucket} without its stub")));
         };

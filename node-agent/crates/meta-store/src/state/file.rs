@@ -86,7 +86,9 @@ impl Storage {
                 let Some(path) = disk.local_path(path) else {
                     return Err(StateError::Damaged("the drive has no local path".to_owned()));
                 };
-                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+                    | OpenFlags::SQLITE_OPEN_CREATE
+                    | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 Connection::open_with_flags(path, flags).map_err(sqlite("open the file"))?
             }
             Self::Memory => Connection::open_in_memory().map_err(sqlite("open in memory"))?,
@@ -152,7 +154,7 @@ impl Storage {
                 _ => {}
             }
         }
-        disk.sync_dir(parent(path)).map_err(disk_error("sync the directory"))
+        disk.sync_dir(parent(path), "shard: removed file").map_err(disk_error("sync the directory"))
     }
 }
 
@@ -184,7 +186,7 @@ impl ShardFile {
         schema::create(&connection)?;
         Writer::found(&connection, range, limits)?;
         if let Storage::File { disk, path } = storage {
-            disk.sync_dir(parent(path)).map_err(disk_error("sync the directory"))?;
+            disk.sync_dir(parent(path), "shard: new file").map_err(disk_error("sync the directory"))?;
         }
         Writer::open(connection, children)
     }
@@ -316,7 +318,8 @@ impl ShardFile {
     /// Bytes of the live pages.
     pub(crate) fn live_bytes(&self) -> Result<u64, StateError> {
         let bytes = self.read(|view| {
-            let pragma = |name: &str| view.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let pragma =
+                |name: &str| view.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
         });
         match bytes {
@@ -351,7 +354,9 @@ impl ShardFile {
         }
         let connection = checkpoints.connection.as_ref().expect("just connected");
         let (busy, log, done): (i64, i64, i64) = connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .map_err(sqlite("checkpoint"))?;
         if busy != 0 || log != done {
             return Ok(None);
@@ -391,10 +396,10 @@ impl ShardFile {
     }
 
     /// Makes a file from an image, in place of whatever is there, and opens it.
-    pub(crate) fn restore(
+    pub(crate) fn restore<B: AsRef<[u8]>>(
         shard: ShardId,
         storage: Storage,
-        mut next: impl FnMut() -> io::Result<Option<Vec<u8>>>,
+        mut next: impl FnMut() -> io::Result<Option<B>>,
         cache_bytes: u64,
         children: Arc<dyn ChildFiles>,
     ) -> Result<Self, StateError> {
@@ -405,18 +410,20 @@ impl ShardFile {
                 let file = disk.create_new(&temporary).map_err(disk_error("create the file"))?;
                 let mut offset = 0;
                 while let Some(chunk) = next().map_err(disk_error("read the snapshot"))? {
-                    file.write_all_at(offset, &chunk).map_err(disk_error("write the file"))?;
+                    let chunk = chunk.as_ref();
+                    file.write_all_at(offset, chunk).map_err(disk_error("write the file"))?;
                     offset += chunk.len() as u64;
                 }
-                file.sync_data().map_err(disk_error("sync the file"))?;
+                file.sync_data("shard: restored file").map_err(disk_error("sync the file"))?;
                 disk.rename(&temporary, path).map_err(disk_error("rename the file"))?;
-                disk.sync_dir(parent(path)).map_err(disk_error("sync the directory"))?;
+                disk.sync_dir(parent(path), "shard: restored name")
+                    .map_err(disk_error("sync the directory"))?;
                 Self::open(shard, storage, cache_bytes, true, children)
             }
             Storage::Memory => {
                 let mut bytes = Vec::new();
                 while let Some(chunk) = next().map_err(disk_error("read the snapshot"))? {
-                    bytes.extend_from_slice(&chunk);
+                    bytes.extend_from_slice(chunk.as_ref());
                 }
                 if let Some(header) = bytes.get_mut(HEADER_JOURNAL) {
                     header.fill(1);

@@ -75,9 +75,9 @@ impl ReadView<'_> {
             return Ok(ShardPage { page, next: None });
         }
         'seek: loop {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT key, row FROM object WHERE bucket = ?1 AND key >= ?2 ORDER BY key, age")?;
+            let mut statement = self.connection.prepare_cached(
+                "SELECT key, row FROM object WHERE bucket = ?1 AND key >= ?2 ORDER BY key, age",
+            )?;
             let mut rows = statement.query((bucket.as_bytes(), &low))?;
             let mut last: Vec<u8> = Vec::new();
             let mut steps = 0;
@@ -171,7 +171,8 @@ impl ReadView<'_> {
                     continue;
                 }
                 let rolled = rolled_up(key.as_str(), &query.prefix, query.delimiter.as_deref());
-                let known = rolled.is_some_and(|rolled| query.key_after.as_deref().is_some_and(|after| rolled <= after));
+                let known = rolled
+                    .is_some_and(|rolled| query.key_after.as_deref().is_some_and(|after| rolled <= after));
                 if !known && page.entries.len() >= query.limit {
                     page.truncated = true;
                     return Ok(ShardPage { page, next: None });
@@ -186,7 +187,8 @@ impl ReadView<'_> {
                     }
                     continue 'seek;
                 }
-                let row = row::decode(Table::Upload, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
+                let row =
+                    row::decode(Table::Upload, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?;
                 page.entries.push(UploadEntry::Upload { key, upload: row });
             }
             break;
@@ -198,8 +200,9 @@ impl ReadView<'_> {
     pub(crate) fn middle(&self) -> Result<Option<Vec<u8>>, StateError> {
         let range = range_of(self.connection)?;
         let count: i64 = self.connection.query_row("SELECT count(*) FROM object", [], |row| row.get(0))?;
-        let mut statement =
-            self.connection.prepare("SELECT bucket, key FROM object ORDER BY bucket, key LIMIT 1 OFFSET ?1")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT bucket, key FROM object ORDER BY bucket, key LIMIT 1 OFFSET ?1")?;
         let mut rows = statement.query([count / 2])?;
         let Some(row) = rows.next()? else {
             return Ok(None);

@@ -27,10 +27,10 @@ mod tests;
 
 pub(crate) use error::{CommandError, Refusal, StateError};
 pub(crate) use file::{Durable, ImageChunks, ShardFile, Storage};
+pub(crate) use list::{ShardPage, first_key};
 pub(crate) use proposal::{Action, Answer, Proposal, Reply, SplitCommand, StubCommand};
 pub(crate) use range::{ShardRange, routing_key};
-pub(crate) use read::{ReadView, SegmentPage, SegmentOfKey};
-pub(crate) use list::{ShardPage, first_key};
-pub(crate) use split::ChildFiles;
+pub(crate) use read::{ReadView, SegmentOfKey, SegmentPage};
 pub(crate) use schema::sqlite_version_is_safe;
+pub(crate) use split::ChildFiles;
 pub(crate) use writer::{Applied, Body, Entry, Limits, Writer};

@@ -40,7 +40,8 @@ fn scan_versions(
     let mut rows = statement.query((bucket.as_bytes(), key.as_bytes()))?;
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        let found = Found { age: row.get(0)?, owner: row.get(1)?, stored: row::decode(Table::Object, bytes)? };
+        let found =
+            Found { age: row.get(0)?, owner: row.get(1)?, stored: row::decode(Table::Object, bytes)? };
         if pick(&found) {
             return Ok(Some(found));
         }
@@ -49,7 +50,11 @@ fn scan_versions(
 }
 
 /// The newest version, be it a delete marker.
-pub(super) fn newest(connection: &Connection, bucket: BucketId, key: &str) -> Result<Option<Found>, StateError> {
+pub(super) fn newest(
+    connection: &Connection,
+    bucket: BucketId,
+    key: &str,
+) -> Result<Option<Found>, StateError> {
     scan_versions(connection, bucket, key, |_| true)
 }
 
@@ -74,7 +79,10 @@ pub(super) fn completed_from(
 }
 
 /// Does the condition hold for what is there now?
-pub(super) fn check_condition(condition: &WriteCondition, newest: Option<&Found>) -> Result<(), CommandError> {
+pub(super) fn check_condition(
+    condition: &WriteCondition,
+    newest: Option<&Found>,
+) -> Result<(), CommandError> {
     let current = newest.filter(|found| !found.stored.row.delete_marker);
     match (condition, current) {
         (WriteCondition::None, _) | (WriteCondition::Absent, None) => Ok(()),
@@ -92,7 +100,8 @@ pub(super) fn check_condition(condition: &WriteCondition, newest: Option<&Found>
 
 impl Writer {
     pub(super) fn put_version(&mut self, command: &Command) -> Result<Outcome, CommandError> {
-        let Command::PutVersion { bucket, key, bucket_generation, version, inline, segments, condition } = command
+        let Command::PutVersion { bucket, key, bucket_generation, version, inline, segments, condition } =
+            command
         else {
             unreachable!("dispatched by kind");
         };
@@ -186,7 +195,12 @@ impl Writer {
     }
 
     /// Removes a version: its row, body and parts; its segments become garbage.
-    pub(super) fn remove_version(&mut self, bucket: BucketId, key: &ObjectKey, found: &Found) -> Result<(), StateError> {
+    pub(super) fn remove_version(
+        &mut self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        found: &Found,
+    ) -> Result<(), StateError> {
         self.connection
             .prepare_cached("DELETE FROM object WHERE bucket = ?1 AND key = ?2 AND age = ?3")?
             .execute((bucket.as_bytes(), key.as_str().as_bytes(), found.age))?;

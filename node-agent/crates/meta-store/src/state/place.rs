@@ -30,7 +30,9 @@ impl Writer {
             Some(id) => id,
             None => {
                 // Rows are never deleted, so that SQLite's max + 1 is the same on every replica.
-                self.connection.prepare_cached("INSERT INTO place (drives) VALUES (?1)")?.execute([&bytes])?;
+                self.connection
+                    .prepare_cached("INSERT INTO place (drives) VALUES (?1)")?
+                    .execute([&bytes])?;
                 let id = self.connection.last_insert_rowid();
                 for drive in drives.iter().flatten() {
                     self.connection

@@ -44,7 +44,8 @@ impl Cursor {
         let Some(bytes) = bytes else {
             return Ok(Self::BEGIN);
         };
-        postcard::from_bytes(&bytes).map_err(|_| refuse(ErrorCode::InvalidArgument, "not a cursor of this shard"))
+        postcard::from_bytes(&bytes)
+            .map_err(|_| refuse(ErrorCode::InvalidArgument, "not a cursor of this shard"))
     }
 
     fn encode(self) -> Vec<u8> {
@@ -70,7 +71,8 @@ pub(super) fn owner_of(
     if let Some(found) = version_of(connection, bucket, key, version)? {
         return Ok(Some(found.owner));
     }
-    let mut statement = connection.prepare_cached("SELECT owner, row FROM upload WHERE bucket = ?1 AND key = ?2")?;
+    let mut statement =
+        connection.prepare_cached("SELECT owner, row FROM upload WHERE bucket = ?1 AND key = ?2")?;
     let mut rows = statement.query((bucket.as_bytes(), key.as_bytes()))?;
     while let Some(row) = rows.next()? {
         let upload: UploadRow =
@@ -218,8 +220,9 @@ impl ReadView<'_> {
     }
 
     pub(crate) fn garbage(&self, before: Timestamp, limit: usize) -> Result<Vec<GarbageRow>, CommandError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT sequence, stamp, row FROM garbage ORDER BY sequence LIMIT ?1")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT sequence, stamp, row FROM garbage ORDER BY sequence LIMIT ?1")?;
         let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
         let mut garbage = Vec::new();
         while let Some(row) = rows.next()? {
@@ -231,14 +234,21 @@ impl ReadView<'_> {
             garbage.push(GarbageRow {
                 sequence: row::unsigned(row.get(0)?)?,
                 stamp,
-                segment: row::decode(Table::Garbage, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?,
+                segment: row::decode(
+                    Table::Garbage,
+                    row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?,
+                )?,
             });
         }
         Ok(garbage)
     }
 
     /// Adds the key; `None` where the key is no longer of this shard (a split left its rows to be swept).
-    fn with_key(&self, range: &ShardRange, mut found: FoundSegment) -> Result<Option<SegmentOfKey>, CommandError> {
+    fn with_key(
+        &self,
+        range: &ShardRange,
+        mut found: FoundSegment,
+    ) -> Result<Option<SegmentOfKey>, CommandError> {
         let (bucket, key, version) = owner_row(self.connection, found.owner)?;
         found.row.owner.version = version;
         Ok(range.contains(&routing_key(bucket, key.as_str())).then_some((bucket, key, found.row)))
@@ -264,8 +274,12 @@ impl ReadView<'_> {
              ORDER BY s.owner, s.part, s.number LIMIT ?4"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows =
-            statement.query((cursor.owner, cursor.part, cursor.number, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+        let mut rows = statement.query((
+            cursor.owner,
+            cursor.part,
+            cursor.number,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        ))?;
         let (mut page, mut last, mut seen) = (Vec::new(), cursor, 0);
         while let Some(row) = rows.next()? {
             let found = decode_segment(self.connection, row)?;
@@ -288,7 +302,9 @@ impl ReadView<'_> {
         while at.phase == 0 {
             let place: Option<i64> = self
                 .connection
-                .prepare_cached("SELECT place FROM place_drive WHERE drive = ?1 AND place >= ?2 ORDER BY place LIMIT 1")?
+                .prepare_cached(
+                    "SELECT place FROM place_drive WHERE drive = ?1 AND place >= ?2 ORDER BY place LIMIT 1",
+                )?
                 .query_row((drive.as_bytes(), at.place), |row| row.get(0))
                 .optional()?;
             let Some(place) = place else {

@@ -9,7 +9,11 @@ use super::row::{self, Table};
 use super::writer::Writer;
 use crate::root::{Expect, Record, RecordKind, RecordWrite};
 
-pub(super) fn record(connection: &Connection, kind: RecordKind, key: &[u8]) -> Result<Option<Record>, StateError> {
+pub(super) fn record(
+    connection: &Connection,
+    kind: RecordKind,
+    key: &[u8],
+) -> Result<Option<Record>, StateError> {
     let found: Option<(i64, Vec<u8>)> = connection
         .prepare_cached("SELECT generation, value FROM record WHERE kind = ?1 AND key = ?2")?
         .query_row((kind as u8, key), |row| Ok((row.get(0)?, row.get(1)?)))
@@ -30,7 +34,11 @@ pub(super) fn records(
     let mut rows = statement.query((kind as u8, after, limit))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(decode_record(row.get(0)?, row.get(1)?, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        found.push(decode_record(
+            row.get(0)?,
+            row.get(1)?,
+            row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?,
+        )?);
     }
     Ok(found)
 }

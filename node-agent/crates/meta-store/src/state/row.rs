@@ -31,7 +31,8 @@ fn crc(table: Table, body: &[u8]) -> [u8; CRC_BYTES] {
 
 /// Encodes a value.
 pub(super) fn encode<T: Serialize>(table: Table, value: &T) -> Vec<u8> {
-    let mut bytes = postcard::to_extend(value, vec![ROW_VERSION]).expect("rows hold no type that postcard refuses");
+    let mut bytes =
+        postcard::to_extend(value, vec![ROW_VERSION]).expect("rows hold no type that postcard refuses");
     let sum = crc(table, &bytes);
     bytes.extend_from_slice(&sum);
     bytes
@@ -50,7 +51,9 @@ pub(super) fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<
         Some((&ROW_VERSION, body)) => {
             postcard::from_bytes(body).map_err(|error| damaged(&format!("does not decode: {error}")))
         }
-        Some((version, _)) => Err(damaged(&format!("has version {version}, which this release does not know"))),
+        Some((version, _)) => {
+            Err(damaged(&format!("has version {version}, which this release does not know")))
+        }
         None => Err(damaged("is empty")),
     }
 }

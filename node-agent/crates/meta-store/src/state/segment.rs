@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use grid_types::{
-    Cipher, Compression, DriveId, ErrorCode, Profile, SEGMENT_BYTES_MAX, Segment, SegmentId, SegmentOwner, VersionId,
+    Cipher, Compression, DriveId, ErrorCode, Profile, SEGMENT_BYTES_MAX, Segment, SegmentId, SegmentOwner,
+    VersionId,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,8 @@ struct StoredSegment {
 }
 
 /// The columns that `decode` expects, in order; callers add WHERE.
-pub(super) const SEGMENT_COLUMNS: &str = "SELECT s.owner, s.part, s.number, s.id, s.moved, s.row, p.drives, s.place
+pub(super) const SEGMENT_COLUMNS: &str =
+    "SELECT s.owner, s.part, s.number, s.id, s.moved, s.row, p.drives, s.place
     FROM segment s JOIN place p ON p.id = s.place";
 
 /// A segment's row with its place in the tables.
@@ -57,8 +59,9 @@ pub(super) fn decode_segment(connection: &Connection, row: &Row<'_>) -> Result<F
     let stored: StoredSegment = row::decode(Table::Segment, blob(5)?)?;
     let mut drives = decode_place(blob(6)?)?;
     if row.get::<_, bool>(4)? {
-        let mut statement = connection
-            .prepare_cached("SELECT chunk, drive FROM moved WHERE owner = ?1 AND part = ?2 AND number = ?3")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT chunk, drive FROM moved WHERE owner = ?1 AND part = ?2 AND number = ?3",
+        )?;
         let mut rows = statement.query((owner, part, number))?;
         while let Some(row) = rows.next()? {
             let drive: Option<Vec<u8>> = row.get(1)?;
@@ -94,7 +97,9 @@ pub(super) fn segments_of(
     from: (u16, u32),
     limit: usize,
 ) -> Result<Vec<SegmentRow>, StateError> {
-    let sql = format!("{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND (s.part, s.number) >= (?2, ?3) ORDER BY s.part, s.number LIMIT ?4");
+    let sql = format!(
+        "{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND (s.part, s.number) >= (?2, ?3) ORDER BY s.part, s.number LIMIT ?4"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query((owner, from.0, from.1, i64::try_from(limit).unwrap_or(i64::MAX)))?;
     let mut segments = Vec::new();
@@ -136,14 +141,16 @@ impl Writer {
             }
             total += segment.length;
             if self.is_reaped(segment.id)? {
-                let detail = format!("segment {} was reaped: the write took longer than its lease", segment.id);
+                let detail =
+                    format!("segment {} was reaped: the write took longer than its lease", segment.id);
                 return Err(refuse(ErrorCode::Unavailable, detail));
             }
             if self.is_referenced(segment.id)? {
                 return Err(refuse(ErrorCode::Conflict, format!("segment {} is in use", segment.id)));
             }
         }
-        let ids: std::collections::BTreeSet<SegmentId> = segments.iter().map(|(_, segment)| segment.id).collect();
+        let ids: std::collections::BTreeSet<SegmentId> =
+            segments.iter().map(|(_, segment)| segment.id).collect();
         if ids.len() != segments.len() {
             return Err(wrong("an id occurs twice"));
         }
@@ -198,7 +205,9 @@ impl Writer {
     pub(super) fn discard_segments(&mut self, owner: i64, part: Option<u16>) -> Result<(), StateError> {
         let (first, last) = part.map_or((0, u16::MAX), |part| (part, part));
         let doomed = {
-            let sql = format!("{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND s.part BETWEEN ?2 AND ?3 ORDER BY s.part, s.number");
+            let sql = format!(
+                "{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND s.part BETWEEN ?2 AND ?3 ORDER BY s.part, s.number"
+            );
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query((owner, first, last))?;
             let mut doomed = Vec::new();
@@ -227,7 +236,8 @@ impl Writer {
     }
 
     pub(super) fn relocate(&mut self, command: &Command) -> Result<Outcome, CommandError> {
-        let Command::Relocate { bucket, key, owner: position, segment, index, expected, new } = command else {
+        let Command::Relocate { bucket, key, owner: position, segment, index, expected, new } = command
+        else {
             unreachable!("dispatched by kind");
         };
         let changed = || refuse(ErrorCode::Conflict, format!("segment {segment} is not where it was"));
@@ -319,7 +329,10 @@ impl Writer {
 }
 
 /// Where a segment id is referenced, if it is.
-pub(super) fn segment_by_id(connection: &Connection, id: SegmentId) -> Result<Option<FoundSegment>, StateError> {
+pub(super) fn segment_by_id(
+    connection: &Connection,
+    id: SegmentId,
+) -> Result<Option<FoundSegment>, StateError> {
     let sql = format!("{SEGMENT_COLUMNS} WHERE s.id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([id.as_bytes()])?;

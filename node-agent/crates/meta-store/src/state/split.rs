@@ -80,7 +80,10 @@ impl ChildCopy {
         Ok(done)
     }
 
-    fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StateError>) -> Result<T, StateError> {
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
         self.writer.connection.execute_batch("BEGIN IMMEDIATE")?;
         match work(self) {
             Ok(done) => {
@@ -164,7 +167,12 @@ impl ChildCopy {
         while let Some(row) = rows.next()? {
             child
                 .prepare_cached("INSERT INTO operation (sequence, id, stamp, row) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, i64>(2)?, row.get::<_, Vec<u8>>(3)?))?;
+                .execute((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))?;
             copied += 1;
         }
         Ok(copied >= COPY_OPERATIONS_MAX)
@@ -192,7 +200,8 @@ impl ChildCopy {
     fn copy_stubs(&mut self, parent: &mut Writer, range: &ShardRange) -> Result<(), StateError> {
         let mut moved = BTreeMap::new();
         for (bucket, stub) in parent.all_stubs()? {
-            let copied = self.writer.stub(bucket)?.unwrap_or(Stub { objects: 0, bytes: 0, uploads: 0, ..stub });
+            let copied =
+                self.writer.stub(bucket)?.unwrap_or(Stub { objects: 0, bytes: 0, uploads: 0, ..stub });
             let usage = KeyUsage { objects: copied.objects, bytes: copied.bytes, uploads: copied.uploads };
             moved.insert(bucket, usage);
             if range.touches(bucket) {
@@ -211,8 +220,9 @@ impl ChildCopy {
         let mut after = KeyUsage::default();
         let mut owners = Vec::new();
         {
-            let mut statement = parent
-                .prepare_cached("SELECT age, owner, row FROM object WHERE bucket = ?1 AND key = ?2 ORDER BY age")?;
+            let mut statement = parent.prepare_cached(
+                "SELECT age, owner, row FROM object WHERE bucket = ?1 AND key = ?2 ORDER BY age",
+            )?;
             let mut rows = statement.query((bucket.as_bytes(), key))?;
             while let Some(row) = rows.next()? {
                 let (age, owner, bytes): (i64, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -221,19 +231,23 @@ impl ChildCopy {
                 after.bytes += stored.row.size;
                 self.writer
                     .connection
-                    .prepare_cached("INSERT INTO object (bucket, key, age, owner, row) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .prepare_cached(
+                        "INSERT INTO object (bucket, key, age, owner, row) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
                     .execute((bucket.as_bytes(), key, age, owner, bytes))?;
                 owners.push(owner);
             }
-            let mut statement =
-                parent.prepare_cached("SELECT upload, owner, row FROM upload WHERE bucket = ?1 AND key = ?2")?;
+            let mut statement = parent
+                .prepare_cached("SELECT upload, owner, row FROM upload WHERE bucket = ?1 AND key = ?2")?;
             let mut rows = statement.query((bucket.as_bytes(), key))?;
             while let Some(row) = rows.next()? {
                 let (upload, owner, bytes): (Vec<u8>, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 after.uploads += 1;
                 self.writer
                     .connection
-                    .prepare_cached("INSERT INTO upload (bucket, key, upload, owner, row) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .prepare_cached(
+                        "INSERT INTO upload (bucket, key, upload, owner, row) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
                     .execute((bucket.as_bytes(), key, upload, owner, bytes))?;
                 owners.push(owner);
             }
@@ -247,8 +261,13 @@ impl ChildCopy {
     fn count(&mut self, bucket: BucketId, before: KeyUsage, after: KeyUsage) -> Result<(), StateError> {
         if self.writer.stub(bucket)?.is_none() {
             // Generation and state come with the hand-over.
-            let stub =
-                Stub { generation: 0, state: super::bucket::StubState::Open, objects: 0, bytes: 0, uploads: 0 };
+            let stub = Stub {
+                generation: 0,
+                state: super::bucket::StubState::Open,
+                objects: 0,
+                bytes: 0,
+                uploads: 0,
+            };
             self.writer.stubs.insert(bucket, Some(stub));
         }
         self.writer.change_stub(bucket, |stub| {
@@ -279,17 +298,27 @@ impl ChildCopy {
         let mut statement = parent.prepare_cached("SELECT number, row FROM part WHERE owner = ?1")?;
         let mut rows = statement.query([owner])?;
         while let Some(row) = rows.next()? {
-            child
-                .prepare_cached("INSERT INTO part (owner, number, row) VALUES (?1, ?2, ?3)")?
-                .execute((owner, row.get::<_, u16>(0)?, row.get::<_, Vec<u8>>(1)?))?;
+            child.prepare_cached("INSERT INTO part (owner, number, row) VALUES (?1, ?2, ?3)")?.execute((
+                owner,
+                row.get::<_, u16>(0)?,
+                row.get::<_, Vec<u8>>(1)?,
+            ))?;
         }
         let mut statement =
             parent.prepare_cached("SELECT part, number, chunk, drive FROM moved WHERE owner = ?1")?;
         let mut rows = statement.query([owner])?;
         while let Some(row) = rows.next()? {
             child
-                .prepare_cached("INSERT INTO moved (owner, part, number, chunk, drive) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute((owner, row.get::<_, u16>(0)?, row.get::<_, u32>(1)?, row.get::<_, u8>(2)?, row.get::<_, Option<Vec<u8>>>(3)?))?;
+                .prepare_cached(
+                    "INSERT INTO moved (owner, part, number, chunk, drive) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute((
+                    owner,
+                    row.get::<_, u16>(0)?,
+                    row.get::<_, u32>(1)?,
+                    row.get::<_, u8>(2)?,
+                    row.get::<_, Option<Vec<u8>>>(3)?,
+                ))?;
         }
         let mut statement = parent.prepare_cached(
             "SELECT part, number, id, place, incomplete, moved, row FROM segment WHERE owner = ?1 ORDER BY part, number",
@@ -383,7 +412,8 @@ fn delete_key(connection: &Connection, bucket: BucketId, key: &[u8]) -> Result<K
             usage.objects += 1;
             usage.bytes += stored.row.size;
         }
-        let mut statement = connection.prepare_cached("SELECT owner FROM upload WHERE bucket = ?1 AND key = ?2")?;
+        let mut statement =
+            connection.prepare_cached("SELECT owner FROM upload WHERE bucket = ?1 AND key = ?2")?;
         let mut rows = statement.query((bucket.as_bytes(), key))?;
         while let Some(row) = rows.next()? {
             owners.push(row.get(0)?);
@@ -414,7 +444,8 @@ fn delete_key(connection: &Connection, bucket: BucketId, key: &[u8]) -> Result<K
 fn usage_from(connection: &Connection, from: &[u8]) -> Result<BTreeMap<BucketId, KeyUsage>, StateError> {
     let (bucket, key) = from.split_at(from.len().min(16));
     let mut usage: BTreeMap<BucketId, KeyUsage> = BTreeMap::new();
-    let mut statement = connection.prepare("SELECT bucket, row FROM object WHERE (bucket, key) >= (?1, ?2)")?;
+    let mut statement =
+        connection.prepare("SELECT bucket, row FROM object WHERE (bucket, key) >= (?1, ?2)")?;
     let mut rows = statement.query((bucket, key))?;
     while let Some(row) = rows.next()? {
         let id: Vec<u8> = row.get(0)?;
@@ -519,13 +550,23 @@ impl Writer {
                     if split.child == *child && split.at == *at {
                         return Ok(Answer::Done);
                     }
-                    return Err(refuse(ErrorCode::Conflict, format!("shard {} is being split off", split.child)));
+                    return Err(refuse(
+                        ErrorCode::Conflict,
+                        format!("shard {} is being split off", split.child),
+                    ));
                 }
                 if !self.range.contains(at) || *at <= self.range.start || at.len() < 16 {
-                    return Err(refuse(ErrorCode::InvalidArgument, "the split key does not divide the range"));
+                    return Err(refuse(
+                        ErrorCode::InvalidArgument,
+                        "the split key does not divide the range",
+                    ));
                 }
-                let split =
-                    SplitState { child: *child, at: at.clone(), end: self.range.end.clone(), committed: false };
+                let split = SplitState {
+                    child: *child,
+                    at: at.clone(),
+                    end: self.range.end.clone(),
+                    committed: false,
+                };
                 self.set_split(Some(split))?;
                 Ok(Answer::Done)
             }
@@ -557,7 +598,11 @@ impl Writer {
         let range = ShardRange { start: split.at.clone(), end: split.end.clone(), generation };
         self.hand_over(&split, &range)?;
         self.touched.clear();
-        self.set_range(ShardRange { start: self.range.start.clone(), end: Some(split.at.clone()), generation })?;
+        self.set_range(ShardRange {
+            start: self.range.start.clone(),
+            end: Some(split.at.clone()),
+            generation,
+        })?;
         self.set_split(Some(SplitState { committed: true, ..split }))?;
         Ok(Answer::Done)
     }

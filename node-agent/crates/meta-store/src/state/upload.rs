@@ -18,7 +18,9 @@ pub(super) fn upload_of(
 ) -> Result<Option<(i64, UploadRow)>, StateError> {
     let found: Option<(i64, Vec<u8>)> = connection
         .prepare_cached("SELECT owner, row FROM upload WHERE bucket = ?1 AND key = ?2 AND upload = ?3")?
-        .query_row((bucket.as_bytes(), key.as_bytes(), upload.as_bytes()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row((bucket.as_bytes(), key.as_bytes(), upload.as_bytes()), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     found.map(|(owner, bytes)| Ok((owner, row::decode(Table::Upload, &bytes)?))).transpose()
 }
@@ -94,7 +96,9 @@ impl Writer {
         let row = UploadRow { stamp: self.applied.stamp, ..upload.clone() };
         self.insert_owner(owner, *bucket, key, row.version)?;
         self.connection
-            .prepare_cached("INSERT INTO upload (bucket, key, upload, owner, row) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO upload (bucket, key, upload, owner, row) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
             .execute((
                 bucket.as_bytes(),
                 key.as_str().as_bytes(),

@@ -91,7 +91,10 @@ const META_RANGE: &str = "range";
 const META_LIMITS: &str = "limits";
 const META_SPLIT: &str = "split";
 
-pub(super) fn meta<T: DeserializeOwned>(connection: &Connection, name: &str) -> Result<Option<T>, StateError> {
+pub(super) fn meta<T: DeserializeOwned>(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<T>, StateError> {
     let bytes: Option<Vec<u8>> = connection
         .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
@@ -99,7 +102,11 @@ pub(super) fn meta<T: DeserializeOwned>(connection: &Connection, name: &str) -> 
     bytes.map(|bytes| row::decode(Table::Meta, &bytes)).transpose()
 }
 
-pub(super) fn set_meta<T: Serialize>(connection: &Connection, name: &str, value: &T) -> Result<(), StateError> {
+pub(super) fn set_meta<T: Serialize>(
+    connection: &Connection,
+    name: &str,
+    value: &T,
+) -> Result<(), StateError> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
         .execute((name, row::encode(Table::Meta, value)))?;
@@ -113,12 +120,17 @@ pub(super) fn range_of(connection: &Connection) -> Result<ShardRange, StateError
 
 /// How far the file has come, as this connection's snapshot sees it.
 pub(super) fn applied_of(connection: &Connection) -> Result<Applied, StateError> {
-    meta(connection, META_APPLIED)?.ok_or_else(|| StateError::Damaged("the applied row is missing".to_owned()))
+    meta(connection, META_APPLIED)?
+        .ok_or_else(|| StateError::Damaged("the applied row is missing".to_owned()))
 }
 
 impl Writer {
     /// First rows of a new shard.
-    pub(super) fn found(connection: &Connection, range: &ShardRange, limits: Limits) -> Result<(), StateError> {
+    pub(super) fn found(
+        connection: &Connection,
+        range: &ShardRange,
+        limits: Limits,
+    ) -> Result<(), StateError> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         set_meta(connection, META_APPLIED, &Applied::default())?;
         set_meta(connection, META_RANGE, range)?;

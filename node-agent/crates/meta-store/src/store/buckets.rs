@@ -61,7 +61,8 @@ impl BucketCache {
 
 fn encode(bucket: &Bucket, deleting: bool) -> Result<Vec<u8>, MetaError> {
     let stored = StoredBucket { bucket: bucket.clone(), deleting };
-    postcard::to_extend(&stored, vec![BUCKET_VERSION]).map_err(|error| refused(ErrorCode::InvalidArgument, error))
+    postcard::to_extend(&stored, vec![BUCKET_VERSION])
+        .map_err(|error| refused(ErrorCode::InvalidArgument, error))
 }
 
 fn decode(record: &Record) -> Result<StoredBucket, MetaError> {
@@ -133,7 +134,8 @@ impl Inner {
     async fn reopen(&self, bucket: &Bucket, record_generation: u64) -> Result<(), MetaError> {
         let open = StubCommand::Open { bucket: bucket.id, generation: bucket.generation };
         self.in_shards(bucket.id, &open).await?;
-        let write = bucket_write(&bucket.name, Expect::Generation(record_generation), Some(encode(bucket, false)?));
+        let write =
+            bucket_write(&bucket.name, Expect::Generation(record_generation), Some(encode(bucket, false)?));
         self.write_records(vec![write]).await
     }
 }
@@ -160,7 +162,12 @@ impl MetaStore {
         key.extend_from_slice(&FIRST_KEY_GENERATION.to_be_bytes());
         let writes = vec![
             bucket_write(&bucket.name, Expect::Absent, Some(encode(&bucket, false)?)),
-            RecordWrite { kind: RecordKind::BucketKey, key, expect: Expect::Absent, value: Some(wrapped_key) },
+            RecordWrite {
+                kind: RecordKind::BucketKey,
+                key,
+                expect: Expect::Absent,
+                value: Some(wrapped_key),
+            },
         ];
         match self.inner.write_records(writes).await {
             Ok(()) => {
@@ -256,7 +263,8 @@ impl MetaStore {
                 view.records(RecordKind::BucketKey, Some(bucket.as_bytes()), RECORDS_PAGE)
             })
             .await?;
-        let keys = page.into_iter().map(|record| record.key).take_while(|key| key.starts_with(bucket.as_bytes()));
+        let keys =
+            page.into_iter().map(|record| record.key).take_while(|key| key.starts_with(bucket.as_bytes()));
         Ok(keys
             .map(|key| RecordWrite { kind: RecordKind::BucketKey, key, expect: Expect::Any, value: None })
             .collect())
@@ -286,7 +294,8 @@ impl MetaStore {
             ) => *bucket_generation,
             _ => return Ok(false),
         };
-        let name = self.inner.buckets.rows.lock().values().find(|row| row.id == bucket).map(|row| row.name.clone());
+        let name =
+            self.inner.buckets.rows.lock().values().find(|row| row.id == bucket).map(|row| row.name.clone());
         self.inner.buckets.forget_id(bucket);
         let Some(name) = name else {
             return Ok(false);

@@ -1,14 +1,16 @@
-//! Where files of shards lie on the drives of this node: SQLite on one, snapshot copies on all mirrors.
+//! Where files of shards lie on the drives of this node: SQLite on one, snapshots on all mirrors of the log.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use grid_types::{DriveId, ShardId};
 use parking_lot::RwLock;
-use sys::Disk;
 
-use super::snapshots::{SnapshotHead, SnapshotReader, write_copy};
 use crate::home::{HomeDrive, MIRRORS_WANTED};
-use crate::state::{ChildFiles, Durable, ImageChunks, Limits, ShardFile, ShardRange, StateError, Storage, Writer};
+use crate::snapshot_files::{SnapshotFiles, SnapshotInfo};
+use crate::state::{
+    Applied, ChildFiles, Durable, ImageChunks, Limits, ShardFile, ShardRange, StateError, Storage, Writer,
+};
 use crate::{MetaConfig, MetaError};
 
 /// Folder of the SQLite files.
@@ -21,21 +23,60 @@ const CONNECTIONS_GUESSED: u64 = 16;
 /// The drives that carry metadata.
 pub(super) struct Homes {
     drives: RwLock<Vec<HomeDrive>>,
+    snapshots: SnapshotFiles,
     cache_bytes: u64,
 }
 
+/// What a snapshot's head keeps in its opaque field: index, log id and members of the applied state.
+type StoredHead = (Option<u64>, Vec<u8>, Option<Vec<u8>>);
+
+fn encode_head(durable: &Durable) -> Bytes {
+    let head: StoredHead =
+        (durable.applied.index, durable.applied.log_id.clone(), durable.membership.clone());
+    postcard::to_allocvec(&head).expect("numbers and bytes encode").into()
+}
+
+/// Snapshots are numbered by how many entries they contain, so that a shard's first one, which contains none, is 0.
+fn entries_in(durable: &Durable) -> u64 {
+    durable.applied.index.map_or(0, |index| index + 1)
+}
+
+/// What a snapshot covers.
+pub(super) fn decode_head(info: &SnapshotInfo) -> Result<Durable, MetaError> {
+    let (index, log_id, membership): StoredHead = postcard::from_bytes(&info.log_id)
+        .map_err(|_| MetaError::Damaged("a snapshot's head does not decode".to_owned()))?;
+    Ok(Durable { applied: Applied { index, log_id, ..Applied::default() }, membership })
+}
+
 impl Homes {
-    pub(super) fn new(drives: Vec<HomeDrive>, config: &MetaConfig) -> Self {
+    /// `drives`: all in service; `mirrors`: those of the log.
+    pub(super) fn new(
+        drives: Vec<HomeDrive>,
+        mirrors: Vec<HomeDrive>,
+        config: &MetaConfig,
+    ) -> Result<Self, MetaError> {
         let cache_bytes = (config.page_cache_bytes / CONNECTIONS_GUESSED).max(CACHE_BYTES_MIN);
-        Self { drives: RwLock::new(drives), cache_bytes }
+        Ok(Self { drives: RwLock::new(drives), snapshots: SnapshotFiles::open(mirrors)?, cache_bytes })
     }
 
-    pub(super) fn set(&self, drives: Vec<HomeDrive>) {
-        *self.drives.write() = drives;
+    /// The drives in service changed. Snapshots are copied to the drives that the log will choose as mirrors, so that a
+    /// mirror never lacks what the log was purged for. Blocks.
+    pub(super) fn set(&self, drives: &[HomeDrive]) -> Result<(), MetaError> {
+        *self.drives.write() = drives.to_vec();
+        let mirrors = self.snapshots.home();
+        let kept = mirrors.into_iter().filter(|mirror| drives.iter().any(|drive| drive.id == mirror.id));
+        let mut wanted: Vec<HomeDrive> = kept.collect();
+        for drive in drives {
+            if wanted.len() < MIRRORS_WANTED && !wanted.iter().any(|mirror| mirror.id == drive.id) {
+                wanted.push(drive.clone());
+            }
+        }
+        self.snapshots.set_home(wanted)
     }
 
-    pub(super) fn drives(&self) -> Vec<HomeDrive> {
-        self.drives.read().clone()
+    /// The log has these mirrors now. Blocks.
+    pub(super) fn follow(&self, mirrors: Vec<HomeDrive>) -> Result<(), MetaError> {
+        self.snapshots.set_home(mirrors)
     }
 
     pub(super) fn cache_bytes(&self) -> u64 {
@@ -45,7 +86,7 @@ impl Homes {
     /// Drive and storage of a shard's SQLite file: where it lies already, else the first drive.
     pub(super) fn storage(&self, shard: ShardId) -> Result<(Option<DriveId>, Storage), MetaError> {
         let path = format!("{SQLITE_FOLDER}/shard-{shard}.db");
-        let drives = self.drives();
+        let drives = self.drives.read().clone();
         let local: Vec<&HomeDrive> =
             drives.iter().filter(|drive| drive.disk.local_path(&path).is_some()).collect();
         let there = local.iter().find(|drive| drive.disk.open_read(&path).is_ok());
@@ -53,53 +94,45 @@ impl Homes {
             Some(drive) => {
                 let io = |source| MetaError::Io { operation: "create the folder of shards", source };
                 drive.disk.create_dir_all(SQLITE_FOLDER).map_err(io)?;
+                drive.disk.sync_dir("meta", "shard: folder").map_err(io)?;
                 Ok((Some(drive.id), Storage::File { disk: drive.disk.clone(), path }))
             }
             None => Ok((None, Storage::Memory)),
         }
     }
 
-    /// Drives for snapshot copies.
-    fn copies(&self) -> Vec<HomeDrive> {
-        self.drives().into_iter().take(MIRRORS_WANTED).collect()
-    }
-
-    /// Writes an image to every mirror at once; older copies of the shard go afterwards. Blocks. Fails unless every
-    /// mirror took it.
-    pub(super) fn write_snapshot(&self, shard: ShardId, mut image: ImageChunks) -> Result<Durable, MetaError> {
+    /// Writes an image as a snapshot on every mirror. Blocks.
+    pub(super) fn write_snapshot(
+        &self,
+        shard: ShardId,
+        mut image: ImageChunks,
+    ) -> Result<Durable, MetaError> {
         let durable = image.durable.clone();
-        let io = |source| MetaError::Io { operation: "write a snapshot copy", source };
-        let disks: Vec<Arc<dyn Disk>> = self.copies().into_iter().map(|drive| drive.disk).collect();
-        write_copy(&disks, shard, &durable, || image.next_chunk()).map_err(io)?;
-        for drive in self.drives() {
-            super::snapshots::remove_older(drive.disk.as_ref(), shard, durable.applied.index).map_err(io)?;
+        let mut writer = self.snapshots.begin(shard, entries_in(&durable), encode_head(&durable))?;
+        let io = |source| MetaError::Io { operation: "read the file for a snapshot", source };
+        while let Some(chunk) = image.next_chunk().map_err(io)? {
+            writer.write(&chunk)?;
         }
+        writer.finish()?;
         Ok(durable)
     }
 
-    /// Heads of all copies of a shard that can be read, newest first.
-    pub(super) fn snapshots(&self, shard: ShardId) -> Vec<(Arc<dyn Disk>, SnapshotHead)> {
-        let mut found: Vec<(Arc<dyn Disk>, SnapshotHead)> = Vec::new();
-        for drive in self.drives() {
-            for head in super::snapshots::heads(drive.disk.as_ref(), shard) {
-                found.push((drive.disk.clone(), head));
-            }
-        }
-        found.sort_by_key(|(_, head)| std::cmp::Reverse(head.durable.applied.index));
-        found
+    /// Snapshots of a shard, newest first. Whether one is whole shows in reading.
+    pub(super) fn snapshots(&self, shard: ShardId) -> Vec<SnapshotInfo> {
+        self.snapshots.list(shard)
     }
 
-    /// Makes the shard's file from a copy.
+    /// Makes the shard's file from a snapshot.
     pub(super) fn restore(
         self: &Arc<Self>,
         shard: ShardId,
         storage: Storage,
-        disk: &dyn Disk,
-        head: &SnapshotHead,
-    ) -> Result<ShardFile, StateError> {
-        let mut reader = SnapshotReader::open(disk, head)
-            .map_err(|source| StateError::Io { operation: "open a snapshot copy", source })?;
-        ShardFile::restore(shard, storage, || reader.next_chunk(), self.cache_bytes, self.clone())
+        info: &SnapshotInfo,
+    ) -> Result<ShardFile, MetaError> {
+        let mut reader = self.snapshots.read(info)?;
+        let next = || reader.next_chunk().map_err(std::io::Error::other);
+        ShardFile::restore(shard, storage, next, self.cache_bytes, self.clone())
+            .map_err(|error| error.of_shard(shard))
     }
 }
 

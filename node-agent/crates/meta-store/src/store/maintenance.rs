@@ -84,7 +84,8 @@ impl Inner {
         let aged = now.saturating_sub(progress.checkpointed) >= self.config.checkpoint_age && wal > 0;
         if wal >= WAL_BYTES_MAX || aged {
             let file = file.clone();
-            let done = super::blocking(move || file.checkpoint().map_err(|error| error.of_shard(shard))).await?;
+            let done =
+                super::blocking(move || file.checkpoint().map_err(|error| error.of_shard(shard))).await?;
             if done.is_some() {
                 progress.checkpointed = now;
             }

@@ -8,7 +8,6 @@ mod opener;
 mod readers;
 mod repair;
 mod routing;
-mod snapshots;
 
 #[cfg(test)]
 mod tests;
@@ -91,20 +90,20 @@ impl MetaStore {
         random: Arc<dyn Random>,
     ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
-        let homes = Arc::new(Homes::new(home.clone(), &config));
         let limits = Limits {
             op_ids_min: config.op_ids_min,
             op_id_micros: u64::try_from(config.op_id_age.as_micros()).unwrap_or(u64::MAX),
         };
-        let log = {
-            let (homes, random) = (homes.clone(), random.clone());
+        let (log, homes) = {
+            let (config, random) = (config.clone(), random.clone());
             blocking(move || {
                 let log = SharedLog::create(&home, LogConfig::default(), random.as_ref())?;
+                let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
                 // The root shard owns records, no keys.
                 let nothing = ShardRange { start: Vec::new(), end: Some(Vec::new()), generation: 0 };
                 found_shard(&homes, ShardId::ROOT, &nothing, limits)?;
                 found_shard(&homes, FIRST_SHARD, &ShardRange::default(), limits)?;
-                Ok(log)
+                Ok((log, homes))
             })
             .await?
         };
@@ -125,11 +124,17 @@ impl MetaStore {
         random: Arc<dyn Random>,
     ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
-        let homes = Arc::new(Homes::new(home.clone(), &config));
-        let drives = home.clone();
-        let log = blocking(move || Ok(SharedLog::open(&drives, LogConfig::default())?)).await?;
-        if let Err(error) = log.set_home(home).await {
-            tracing::warn!(%error, "mirrors of the metadata log cannot be filled up now");
+        let (log, homes) = {
+            let (config, home) = (config.clone(), home.clone());
+            blocking(move || {
+                let log = SharedLog::open(&home, LogConfig::default())?;
+                let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
+                Ok((log, homes))
+            })
+            .await?
+        };
+        if let Err(error) = follow_home(&log, &homes, home).await {
+            tracing::warn!(%error, "mirrors of the metadata cannot be filled up now");
         }
         let inner = Inner::new(log, homes, config, clock, random)?;
         inner.start_group(ShardId::ROOT).await?;
@@ -176,7 +181,8 @@ impl MetaStore {
         for group in groups {
             if let Ok((file, _)) = group.file() {
                 let checkpointed =
-                    tokio::task::spawn_blocking(move || file.checkpoint().map_err(|error| error.to_string())).await;
+                    tokio::task::spawn_blocking(move || file.checkpoint().map_err(|error| error.to_string()))
+                        .await;
                 if let Ok(Err(error)) = checkpointed {
                     tracing::warn!(error, "no last checkpoint; the log brings back what it would have kept");
                 }
@@ -188,8 +194,7 @@ impl MetaStore {
 
     /// A drive came into or went out of service: the mirrors follow.
     pub async fn set_home(&self, home: Vec<HomeDrive>) -> Result<(), MetaError> {
-        self.inner.homes.set(home.clone());
-        Ok(self.inner.log.set_home(home).await?)
+        follow_home(&self.inner.log, &self.inner.homes, home).await
     }
 
     /// Ready = every group of this node has a live leader. Else which is not, in words.
@@ -234,6 +239,15 @@ impl MetaStore {
     pub async fn write_records(&self, writes: Vec<RecordWrite>) -> Result<(), MetaError> {
         self.inner.write_records(writes).await
     }
+}
+
+/// Snapshots first, then the log, then what the log chose.
+async fn follow_home(log: &SharedLog, homes: &Arc<Homes>, home: Vec<HomeDrive>) -> Result<(), MetaError> {
+    let (before, drives) = (homes.clone(), home.clone());
+    blocking(move || before.set(&drives)).await?;
+    log.set_home(home).await?;
+    let (after, mirrors) = (homes.clone(), log.mirrors());
+    blocking(move || after.follow(mirrors)).await
 }
 
 /// First file of a shard, and the snapshot copies that it can be rebuilt from. Blocks.
@@ -301,8 +315,7 @@ impl Inner {
             let (homes, log) = (self.homes.clone(), log.clone());
             Arc::new(move |rebuild| opener::open_shard(&homes, shard, &log, rebuild))
         };
-        let settings =
-            GroupSettings { shard, log, open, batch_entries_max: self.config.batch_entries_max };
+        let settings = GroupSettings { shard, log, open, batch_entries_max: self.config.batch_entries_max };
         let group = Group::start(settings).await?;
         self.groups.write().insert(shard, group);
         Ok(())

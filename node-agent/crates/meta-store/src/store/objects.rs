@@ -58,7 +58,9 @@ impl MetaStore {
     ) -> Result<Vec<SegmentRow>, MetaError> {
         let key = key.clone();
         self.inner
-            .ask(&routing_key(bucket, key.as_str()), move |view| view.segments(bucket, key.as_str(), version, from))
+            .ask(&routing_key(bucket, key.as_str()), move |view| {
+                view.segments(bucket, key.as_str(), version, from)
+            })
             .await
     }
 
@@ -89,7 +91,9 @@ impl MetaStore {
     ) -> Result<Option<PartRow>, MetaError> {
         let key = key.clone();
         self.inner
-            .ask(&routing_key(bucket, key.as_str()), move |view| view.part_at(bucket, key.as_str(), version, offset))
+            .ask(&routing_key(bucket, key.as_str()), move |view| {
+                view.part_at(bucket, key.as_str(), version, offset)
+            })
             .await
     }
 
@@ -163,7 +167,8 @@ impl MetaStore {
             let from = low.clone();
             let mut routing = bucket.as_bytes().to_vec();
             routing.extend_from_slice(&low);
-            let shard = self.inner.ask(&routing, move |view| view.list_uploads(bucket, &ask, from.clone())).await?;
+            let shard =
+                self.inner.ask(&routing, move |view| view.list_uploads(bucket, &ask, from.clone())).await?;
             let full = page.entries.len() >= query.limit;
             if full && !shard.page.entries.is_empty() {
                 page.truncated = true;

@@ -1,11 +1,11 @@
-//! Opens the file of a shard, or rebuilds it from a snapshot copy; the log brings the rest.
+//! Opens the file of a shard, or rebuilds it from a snapshot; the log brings the rest.
 
 use std::sync::Arc;
 
 use grid_types::ShardId;
 use parking_lot::Mutex;
 
-use super::homes::Homes;
+use super::homes::{Homes, decode_head};
 use crate::MetaError;
 use crate::group::Opened;
 use crate::log::GroupLog;
@@ -23,8 +23,8 @@ pub(super) fn open_shard(
 ) -> Result<Opened, MetaError> {
     let state = log.state();
     let purged = state.purged.as_ref().map(|(index, _)| *index);
-    let copies = homes.snapshots(shard);
-    let covered = copies.first().map(|(_, head)| head.durable.clone());
+    let snapshots = homes.snapshots(shard);
+    let covered = snapshots.first().map(decode_head).transpose()?;
     let (_, storage) = homes.storage(shard)?;
 
     if !rebuild && storage.exists().map_err(|error| error.of_shard(shard))? {
@@ -35,23 +35,23 @@ pub(super) fn open_shard(
             }
         }
     }
-    for (disk, head) in &copies {
-        let applied = head.durable.applied.index;
+    for info in &snapshots {
+        let durable = decode_head(info)?;
+        let applied = durable.applied.index;
         if applied < purged || applied > state.last {
             continue;
         }
-        match homes.restore(shard, storage.clone(), disk.as_ref(), head) {
+        match homes.restore(shard, storage.clone(), info) {
             Ok(file) => {
-                let covered = Arc::new(Mutex::new(Some(head.durable.clone())));
-                return Ok(Opened { file: Arc::new(file), covered });
+                return Ok(Opened { file: Arc::new(file), covered: Arc::new(Mutex::new(Some(durable))) });
             }
-            Err(error) => tracing::error!(%shard, %error, "a snapshot copy cannot be used; trying the next one"),
+            Err(error) => tracing::error!(%shard, %error, "a snapshot cannot be used; trying the next one"),
         }
     }
     Err(MetaError::Damaged(format!(
-        "shard {shard}: neither its file nor one of {} snapshot copies fits the log (purged to {purged:?}, last entry \
+        "shard {shard}: neither its file nor one of {} snapshots fits the log (purged to {purged:?}, last entry \
          {:?}): bring back the missing drives, or run `shoal rebuild-metadata`",
-        copies.len(),
+        snapshots.len(),
         state.last
     )))
 }

@@ -46,7 +46,9 @@ impl MetaStore {
         loop {
             let shards = self.shards();
             for shard in &shards {
-                if let Some(found) = self.inner.ask_named(*shard, move |view| view.find_segment(segment)).await? {
+                if let Some(found) =
+                    self.inner.ask_named(*shard, move |view| view.find_segment(segment)).await?
+                {
                     return Ok(Some(found));
                 }
             }

@@ -60,7 +60,8 @@ impl ShardMap {
     }
 
     pub(super) fn owner(&self, routing: &[u8]) -> ShardId {
-        let before = self.starts.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(routing)));
+        let before =
+            self.starts.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(routing)));
         before.last().map_or(ShardId(1), |(_, shard)| *shard)
     }
 
@@ -71,7 +72,9 @@ impl ShardMap {
             std::ops::Bound::Excluded(bucket.as_bytes().as_slice()),
             std::ops::Bound::Unbounded,
         ));
-        shards.extend(inside.take_while(|(start, _)| start.starts_with(bucket.as_bytes())).map(|(_, shard)| *shard));
+        shards.extend(
+            inside.take_while(|(start, _)| start.starts_with(bucket.as_bytes())).map(|(_, shard)| *shard),
+        );
         shards
     }
 
@@ -149,7 +152,10 @@ impl Inner {
             Some(Err(CommandError::Refused(refusal))) => Err(refusal.into()),
             Some(Err(CommandError::State(error))) if error.is_damage() => {
                 group.report_damage(&error.to_string());
-                Err(MetaError::Unavailable { shard, reason: "its file is damaged and is being rebuilt".to_owned() })
+                Err(MetaError::Unavailable {
+                    shard,
+                    reason: "its file is damaged and is being rebuilt".to_owned(),
+                })
             }
             Some(Err(CommandError::State(error))) => Err(error.of_shard(shard)),
             None => Err(self.closed_error(shard)),
@@ -224,7 +230,12 @@ impl Inner {
     }
 
     /// Proposes to the shard that owns a routing key; the op id makes repeats harmless.
-    pub(super) async fn propose(&self, routing: &[u8], op: OpId, action: Action) -> Result<Answer, MetaError> {
+    pub(super) async fn propose(
+        &self,
+        routing: &[u8],
+        op: OpId,
+        action: Action,
+    ) -> Result<Answer, MetaError> {
         let mut patience = Patience::new();
         let birth = self.birth(self.map.read().owner(routing));
         loop {

@@ -150,9 +150,8 @@ fn versions_and_features_are_declared_in_one_place() {
             }
             Some((*inside, line))
         });
-        for (_, line) in in_dependencies.filter(|(inside, line)| *inside && line.contains('=')) {
-            let here = line.ends_with(".workspace = true") || line.contains("workspace = true");
-            if !here || line.contains("features") {
+        for (_, line) in in_dependencies.filter(|(inside, line)| *inside && line.contains('=') && !line.starts_with('[')) {
+            if !line.contains("workspace = true") || line.contains("features") {
                 wrong.push(format!("{}: {line}", package.name));
             }
         }

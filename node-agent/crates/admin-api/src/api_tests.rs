@@ -1,1 +1,339 @@
+//! The table over a small node: over TCP with and without the key, over the Unix socket, and its refusals.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use grid_types::{DriveId, DriveState, ErrorCode, GridId, NodeId, Timestamp};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use http_server::{HttpConfig, HttpServer};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::node::NodeAnswer;
+use crate::types::{
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status, VerifyReport,
+};
+use crate::{
+    AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash, REQUEST_BYTES_MAX, Trust,
+};
+
+const DRIVE: DriveId = DriveId::from_bytes([7; 16]);
+
+/// Remembers what it was ordered.
+#[derive(Default)]
+struct SmallNode {
+    unready: AtomicBool,
+    orders: Mutex<Vec<String>>,
+}
+
+impl SmallNode {
+    fn ordered<T: Send + 'static>(&self, order: String, answer: T) -> NodeAnswer<'static, T> {
+        self.orders.lock().push(order);
+        async move { Ok(answer) }.boxed()
+    }
+}
+
+fn drive(locked: bool) -> DriveInfo {
+    DriveInfo {
+        id: Some(DRIVE),
+        path: "/srv/a".to_owned(),
+        state: DriveState::Active,
+        locked,
+        problem: None,
+        read_score: 100,
+        write_score: 100,
+        file_system: "fs".to_owned(),
+        total_bytes: 10,
+        free_bytes: 5,
+        corruptions: 0,
+        read_p95_us: 1,
+        sync_p95_us: 2,
+    }
+}
+
+fn job(name: &str) -> JobInfo {
+    JobInfo {
+        name: name.to_owned(),
+        state: "idle".to_owned(),
+        purpose: String::new(),
+        detail: String::new(),
+        done: 0,
+        failed: 0,
+        waiting: 0,
+        last_error: None,
+    }
+}
+
+impl Node for SmallNode {
+    fn readiness(&self) -> Readiness {
+        let reason = self.unready.load(Ordering::SeqCst).then(|| "no drive".to_owned());
+        Readiness::of(reason.into_iter().collect())
+    }
+    fn status(&self) -> NodeAnswer<'_, Status> {
+        let status = Status {
+            version: "0".to_owned(),
+            grid: GridId::from_bytes([1; 16]),
+            node: NodeId::from_bytes([2; 16]),
+            incarnation: 3,
+            uptime_seconds: 4,
+            s3: Vec::new(),
+            admin: Vec::new(),
+            region: "us-east-1".to_owned(),
+            profile: "auto".to_owned(),
+            promise: String::new(),
+            readiness: self.readiness(),
+            drives_in_service: 1,
+            drives_known: 1,
+            total_bytes: 10,
+            free_bytes: 5,
+            warnings: Vec::new(),
+        };
+        async move { Ok(status) }.boxed()
+    }
+    fn sample(&self) -> NodeAnswer<'_, NodeSample> {
+        async { Ok(NodeSample { ready: true, ..NodeSample::default() }) }.boxed()
+    }
+    fn drives(&self) -> NodeAnswer<'_, Vec<DriveInfo>> {
+        async { Ok(vec![DriveInfo { path: "/srv/z".to_owned(), ..drive(false) }, drive(false)]) }.boxed()
+    }
+    fn add_drive(&self, order: AddDrive) -> NodeAnswer<'_, DriveInfo> {
+        self.ordered(format!("add {} {}", order.path, order.allow_not_empty), drive(false))
+    }
+    fn replace_drive(&self, id: DriveId, order: ReplaceDrive) -> NodeAnswer<'_, DriveInfo> {
+        self.ordered(format!("replace {id} {}", order.path), drive(false))
+    }
+    fn lock_drive(&self, id: DriveId, locked: bool) -> NodeAnswer<'_, DriveInfo> {
+        if id != DRIVE {
+            return async move { Err(AdminError::of(ErrorCode::NoSuchDrive, format!("no {id}"))) }.boxed();
+        }
+        self.ordered(format!("lock {locked}"), drive(locked))
+    }
+    fn verify_drive(&self, id: DriveId) -> NodeAnswer<'_, VerifyReport> {
+        self.ordered(format!("verify {id}"), VerifyReport::default())
+    }
+    fn jobs(&self) -> NodeAnswer<'_, Vec<JobInfo>> {
+        async { Ok(vec![job("scrub"), job("garbage")]) }.boxed()
+    }
+    fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo> {
+        self.ordered(format!("{order:?} {name}"), job(name))
+    }
+    fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>> {
+        let key = KeyInfo {
+            id: "AK".to_owned(),
+            user: "u".to_owned(),
+            state: "active".to_owned(),
+            created: Timestamp::from_secs(1),
+        };
+        async { Ok(vec![key]) }.boxed()
+    }
+    fn create_key(&self, order: CreateKey) -> NodeAnswer<'_, NewKey> {
+        let key = NewKey { id: "AK".to_owned(), secret: "SK".to_owned(), user: order.user.clone() };
+        self.ordered(format!("create {}", order.user), key)
+    }
+    fn set_key_active(&self, id: &str, active: bool) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("key {id} {active}"), ())
+    }
+    fn delete_key(&self, id: &str) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("delete {id}"), ())
+    }
+    fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("operator {}", hash.0[0]), ())
+    }
+    fn random_bytes(&self) -> [u8; 32] {
+        [9; 32]
+    }
+}
+
+/// A node with both doors open.
+struct Doors {
+    node: Arc<SmallNode>,
+    tcp: HttpServer,
+    unix: HttpServer,
+    socket: PathBuf,
+    key: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Doors {
+    async fn open() -> Self {
+        let node = Arc::new(SmallNode::default());
+        let key = OperatorKey::from_random([5; 32]);
+        let api = Arc::new(AdminApi::new(node.clone(), Arc::new(Metrics::new()), Some(key.hash())));
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let door = |trust| Arc::new(AdminDoor { api: api.clone(), trust });
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let config = HttpConfig::default;
+        let tcp = HttpServer::bind(loopback, None, config(), door(Trust::OperatorKey)).await.unwrap();
+        let unix = HttpServer::bind_unix(&socket, config(), door(Trust::Local)).await.unwrap();
+        Self { node, tcp, unix, socket, key: key.reveal().to_owned(), _folder: folder }
+    }
+
+    async fn tcp(&self, method: Method, path: &str, key: Option<&str>, body: impl Into<Bytes>) -> (StatusCode, Value) {
+        let stream = tokio::net::TcpStream::connect(self.tcp.address().unwrap()).await.unwrap();
+        exchange(stream, method, path, key, body.into()).await
+    }
+
+    async fn unix(&self, method: Method, path: &str, body: impl Into<Bytes>) -> (StatusCode, Value) {
+        let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
+        exchange(stream, method, path, None, body.into()).await
+    }
+
+    fn orders(&self) -> Vec<String> {
+        self.node.orders.lock().drain(..).collect()
+    }
+}
+
+async fn exchange(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    key: Option<&str>,
+    body: Bytes,
+) -> (StatusCode, Value) {
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "x");
+    if let Some(key) = key {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    let answer = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+    let status = answer.status();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    driving.abort();
+    let value = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    (status, value)
+}
+
+#[tokio::test]
+async fn health_needs_no_key_and_everything_else_does() {
+    let doors = Doors::open().await;
+    let (status, answer) = doors.tcp(Method::GET, "/health/live", None, "").await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"live": true})));
+    let (status, answer) = doors.tcp(Method::GET, "/health/ready", None, "").await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"ready": true, "reasons": []})));
+    doors.node.unready.store(true, Ordering::SeqCst);
+    let (status, answer) = doors.tcp(Method::GET, "/health/ready", None, "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer["reasons"][0], "no drive");
+
+    for row in crate::table::OPERATIONS.iter().filter(|row| !row.path.starts_with("/health/")) {
+        let path = row.path.replace("{id}", &DRIVE.to_string()).replace("{name}", "scrub");
+        let (status, answer) = doors.tcp(row.method.clone(), &path, None, "").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{} without a key", row.name);
+        assert_eq!(answer["code"], "OperatorKeyMissing");
+        let wrong = OperatorKey::from_random([6; 32]);
+        let (status, answer) = doors.tcp(row.method.clone(), &path, Some(wrong.reveal()), "").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{} with a wrong key", row.name);
+        assert_eq!(answer["code"], "InvalidOperatorKey");
+    }
+    assert_eq!(doors.orders(), Vec::<String>::new(), "an unproven order reached the node");
+}
+
+#[tokio::test]
+async fn orders_reach_the_node_by_key_and_by_socket() {
+    let doors = Doors::open().await;
+    let key = doors.key.clone();
+    let (status, drives) = doors.tcp(Method::GET, "/v1/drives", Some(&key), "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(drives["drives"][0]["path"], "/srv/a", "ordered by path");
+    assert_eq!(drives["drives"][0]["state"], "active");
+
+    let add = json!({"path": "/srv/b", "allow_not_empty": true}).to_string();
+    assert_eq!(doors.unix(Method::POST, "/v1/drives", add).await.0, StatusCode::OK);
+    let (_, locked) = doors.unix(Method::POST, &format!("/v1/drives/{DRIVE}/lock"), "").await;
+    assert_eq!(locked["locked"], true);
+    let replace = json!({"path": "/srv/c"}).to_string();
+    doors.unix(Method::POST, &format!("/v1/drives/{DRIVE}/replace"), replace).await;
+    doors.unix(Method::POST, "/v1/jobs/scrub/pause", "").await;
+    doors.unix(Method::POST, "/v1/jobs/scrub/run", "").await;
+    doors.unix(Method::DELETE, "/v1/keys/A%2FK", "").await;
+    let (_, new) = doors.unix(Method::POST, "/v1/keys", json!({"user": "eve"}).to_string()).await;
+    assert_eq!(new, json!({"id": "AK", "secret": "SK", "user": "eve"}));
+    assert_eq!(
+        doors.orders(),
+        [
+            "add /srv/b true".to_owned(),
+            "lock true".to_owned(),
+            format!("replace {DRIVE} /srv/c"),
+            "Pause scrub".to_owned(),
+            "Run scrub".to_owned(),
+            "delete A/K".to_owned(),
+            "create eve".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_new_operator_key_ends_the_old_one() {
+    let doors = Doors::open().await;
+    let (status, answer) = doors.tcp(Method::POST, "/v1/operator-key", Some(&doors.key), "").await;
+    assert_eq!(status, StatusCode::OK);
+    let new = answer["operator_key"].as_str().unwrap().to_owned();
+    assert_eq!(new, OperatorKey::from_random([9; 32]).reveal());
+    assert_eq!(doors.tcp(Method::GET, "/v1/keys", Some(&doors.key), "").await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(doors.tcp(Method::GET, "/v1/keys", Some(&new), "").await.0, StatusCode::OK);
+    assert_eq!(doors.orders().len(), 1);
+}
+
+#[tokio::test]
+async fn refusals_are_json_with_a_code_and_a_sentence() {
+    let doors = Doors::open().await;
+    let unknown = DriveId::from_bytes([8; 16]);
+    let long = vec![b' '; REQUEST_BYTES_MAX + 1];
+    let cases = [
+        (Method::GET, "/v1/nothing".to_owned(), Bytes::new(), 404, "NoSuchOperation"),
+        (Method::GET, "/v1/drives/".to_owned(), Bytes::new(), 404, "NoSuchOperation"),
+        (Method::DELETE, "/v1/drives".to_owned(), Bytes::new(), 405, "MethodNotAllowed"),
+        (Method::POST, "/v1/drives".to_owned(), Bytes::from_static(b"{"), 400, "InvalidArgument"),
+        (Method::POST, "/v1/drives".to_owned(), Bytes::from_static(b"{\"path\":\"/a\",\"x\":1}"), 400, "InvalidArgument"),
+        (Method::POST, "/v1/drives".to_owned(), long.into(), 400, "InvalidArgument"),
+        (Method::POST, "/v1/drives/xyz/lock".to_owned(), Bytes::new(), 400, "InvalidArgument"),
+        (Method::POST, format!("/v1/drives/{unknown}/lock"), Bytes::new(), 404, "NoSuchDrive"),
+        (Method::POST, "/v1/keys".to_owned(), Bytes::from_static(b"{\"user\":\"\"}"), 400, "InvalidArgument"),
+        (Method::POST, "/v1/keys".to_owned(), Bytes::from_static(b"{\"user\":\"a\",\"id\":\"x\"}"), 400, "InvalidArgument"),
+        (Method::DELETE, "/v1/keys/%ff".to_owned(), Bytes::new(), 400, "InvalidArgument"),
+    ];
+    for (method, path, body, status, code) in cases {
+        let (got, answer) = doors.unix(method.clone(), &path, body).await;
+        assert_eq!((got.as_u16(), answer["code"].as_str()), (status, Some(code)), "{method} {path}: {answer}");
+        assert!(answer["message"].as_str().is_some_and(|message| message.len() > 5), "{answer}");
+    }
+    assert_eq!(doors.orders(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn without_a_stored_key_tcp_accepts_none() {
+    let api = Arc::new(AdminApi::new(Arc::new(SmallNode::default()), Arc::new(Metrics::new()), None));
+    let door = Arc::new(AdminDoor { api, trust: Trust::OperatorKey });
+    let tcp = HttpServer::bind("127.0.0.1:0".parse().unwrap(), None, HttpConfig::default(), door).await.unwrap();
+    let stream = tokio::net::TcpStream::connect(tcp.address().unwrap()).await.unwrap();
+    let (status, _) = exchange(stream, Method::GET, "/v1/status", Some(""), Bytes::new()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_table_lists_itself_and_the_doors_close() {
+    let doors = Doors::open().await;
+    let (_, list) = doors.unix(Method::GET, "/v1/operations", "").await;
+    assert_eq!(list["operations"].as_array().unwrap().len(), crate::table::OPERATIONS.len());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&doors.socket).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let Doors { tcp, unix, .. } = doors;
+    tokio::join!(tcp.shutdown(), unix.shutdown());
+}
+
+#[test]
+fn the_same_path_and_method_occur_once() {
+    let mut seen = std::collections::BTreeSet::new();
+    for row in crate::table::OPERATIONS {
+        assert!(seen.insert((row.method.as_str(), row.path)), "{} {} twice", row.method, row.path);
+        assert!(seen.insert(("name", row.name)), "{} twice", row.name);
+    }
+}

@@ -1,7 +1,8 @@
 //! Systematic Reed–Solomon over GF(2^8) with the matrix of `reed-solomon-erasure` (Vandermonde, made systematic).
 //!
-//! Two kernels give the same bytes, which tests compare: `rusty_erasure` where it has vector code for this CPU
-//! (x86-64 from SSSE3 on, every aarch64), else the reference. Why: docs/decisions/0002-erasure-library.md.
+//! Two libraries give the same bytes, which tests compare: `rusty_erasure` where it has vector code for this CPU
+//! (x86-64 from SSSE3 on, every aarch64), else the reference to encode and `rusty_erasure`'s portable code to rebuild.
+//! Why: docs/decisions/0002-erasure-library.md.
 
 use std::sync::Arc;
 
@@ -47,21 +48,31 @@ struct Inner {
 enum Kernel {
     Vector(rusty_erasure::Coder),
     Reference(Box<ReedSolomon>),
+    /// Without vector code each is the faster one at what it does here.
+    Portable {
+        encode: Box<ReedSolomon>,
+        rebuild: rusty_erasure::Coder,
+    },
 }
 
 impl ErasureCode {
     /// The code `ec:k+m`, on the fastest kernel for this CPU.
     pub fn new(k: usize, m: usize) -> Result<Self, ErasureError> {
         let kernels = rusty_erasure::best_kernels();
-        // Without vector code the reference's 64 KiB table beats two nibble look-ups a byte.
-        if kernels.name == "scalar" { Self::reference(k, m) } else { Self::with_kernels(k, m, kernels) }
+        if kernels.name == "scalar" { Self::portable(k, m) } else { Self::with_kernels(k, m, kernels) }
     }
 
-    /// The code `ec:k+m` on the reference kernel: for comparisons, and for CPUs without vector code.
+    /// The code `ec:k+m` without vector code: what `new` gives on ARMv7.
+    pub fn portable(k: usize, m: usize) -> Result<Self, ErasureError> {
+        let encode = Box::new(reference_code(k, m)?);
+        let rebuild = coder(k, m, rusty_erasure::kernel::Kernels::scalar())?;
+        Ok(Self { inner: Arc::new(Inner { k, m, kernel: Kernel::Portable { encode, rebuild } }) })
+    }
+
+    /// The code `ec:k+m` on the reference library alone: for comparisons.
     pub fn reference(k: usize, m: usize) -> Result<Self, ErasureError> {
-        check_shape(k, m)?;
-        let code = ReedSolomon::new(k, m).map_err(|_| ErasureError::Shape { k, m })?;
-        Ok(Self { inner: Arc::new(Inner { k, m, kernel: Kernel::Reference(Box::new(code)) }) })
+        let kernel = Kernel::Reference(Box::new(reference_code(k, m)?));
+        Ok(Self { inner: Arc::new(Inner { k, m, kernel }) })
     }
 
     /// The code `ec:k+m` on one named vector kernel (`ssse3`, `avx2`, `gfni`, `neon`, `scalar`); `None` where
@@ -75,11 +86,8 @@ impl ErasureCode {
         m: usize,
         kernels: rusty_erasure::kernel::Kernels,
     ) -> Result<Self, ErasureError> {
-        check_shape(k, m)?;
-        let coder = rusty_erasure::compat::reed_solomon_erasure_matrix(k, m)
-            .and_then(|matrix| rusty_erasure::Coder::with_kernels(matrix, kernels))
-            .map_err(|_| ErasureError::Shape { k, m })?;
-        Ok(Self { inner: Arc::new(Inner { k, m, kernel: Kernel::Vector(coder) }) })
+        let kernel = Kernel::Vector(coder(k, m, kernels)?);
+        Ok(Self { inner: Arc::new(Inner { k, m, kernel }) })
     }
 
     /// Data shards.
@@ -97,6 +105,7 @@ impl ErasureCode {
         match &self.inner.kernel {
             Kernel::Vector(coder) => coder.kernels().name,
             Kernel::Reference(_) => "reference",
+            Kernel::Portable { .. } => "portable",
         }
     }
 
@@ -113,7 +122,9 @@ impl ErasureCode {
         }
         match &self.inner.kernel {
             Kernel::Vector(coder) => coder.encode(data, parity).map_err(|_| ErasureError::Length),
-            Kernel::Reference(code) => code.encode_sep(data, parity).map_err(|_| ErasureError::Length),
+            Kernel::Reference(code) | Kernel::Portable { encode: code, .. } => {
+                code.encode_sep(data, parity).map_err(|_| ErasureError::Length)
+            }
         }
     }
 
@@ -153,7 +164,9 @@ impl ErasureCode {
             return Ok(());
         }
         match &self.inner.kernel {
-            Kernel::Vector(coder) => coder.recover(shards, wanted, out).map_err(|_| ErasureError::Length),
+            Kernel::Vector(coder) | Kernel::Portable { rebuild: coder, .. } => {
+                coder.recover(shards, wanted, out).map_err(|_| ErasureError::Length)
+            }
             Kernel::Reference(code) => reference_rebuild(code, k, shards, wanted, out),
         }
     }
@@ -183,6 +196,22 @@ fn reference_rebuild(
         out.copy_from_slice(all[*index].as_deref().ok_or(ErasureError::Length)?);
     }
     Ok(())
+}
+
+fn reference_code(k: usize, m: usize) -> Result<ReedSolomon, ErasureError> {
+    check_shape(k, m)?;
+    ReedSolomon::new(k, m).map_err(|_| ErasureError::Shape { k, m })
+}
+
+fn coder(
+    k: usize,
+    m: usize,
+    kernels: rusty_erasure::kernel::Kernels,
+) -> Result<rusty_erasure::Coder, ErasureError> {
+    check_shape(k, m)?;
+    rusty_erasure::compat::reed_solomon_erasure_matrix(k, m)
+        .and_then(|matrix| rusty_erasure::Coder::with_kernels(matrix, kernels))
+        .map_err(|_| ErasureError::Shape { k, m })
 }
 
 fn check_shape(k: usize, m: usize) -> Result<(), ErasureError> {

@@ -49,8 +49,8 @@ proptest! {
         let missing: Vec<usize> = (0..k + m).filter(|index| shards[*index].is_none()).collect();
         let expect: Vec<Vec<u8>> = missing.iter().map(|index| all[*index].to_vec()).collect();
         prop_assert!(reference.rebuild(&shards, &missing).unwrap() == expect);
-        for code in vector_codes(k, m).iter().chain([&ErasureCode::new(k, m).unwrap()]) {
-            prop_assert!(encode(code, &data) == parity, "{} encodes otherwise", code.kernel_name());
+        for code in vector_codes(k, m).into_iter().chain([ErasureCode::new(k, m), ErasureCode::portable(k, m)].map(Result::unwrap)) {
+            prop_assert!(encode(&code, &data) == parity, "{} encodes otherwise", code.kernel_name());
             let rebuilt = code.rebuild(&shards, &missing).unwrap();
             prop_assert!(rebuilt == expect, "{} rebuilds otherwise", code.kernel_name());
         }

@@ -148,14 +148,16 @@ impl ChunkSet {
     /// Hands out one stripe: `blocks[i]` is the block of chunk i (for copies, one block for all). Returns when each
     /// chunk has taken its frame or been given up; fails when those left cannot make an ack set.
     pub async fn push(&mut self, frame: u64, blocks: &[Bytes]) -> Result<(), SegmentError> {
-        let config = &self.shared.config;
-        let (patience, stall) = (config.lag_patience, config.stall_max);
+        let stall = self.shared.config.stall_max;
         let mut taken: Vec<FailureDomain> = Vec::with_capacity(self.chunks.len());
         let mut failed: Vec<(usize, Failure)> = Vec::new();
         let mut waiting: Vec<usize> = Vec::new();
         {
+            let mut lag = Lag { waited: &mut self.waited, patience: self.shared.config.lag_patience };
+            let mut blamed: Vec<Duration> = Vec::with_capacity(self.chunks.len());
             let mut pushes = FuturesUnordered::new();
             for (index, chunk) in self.chunks.iter_mut().enumerate() {
+                blamed.push(chunk.as_ref().map_or(Duration::ZERO, |chunk| chunk.blamed));
                 let Some(chunk) = chunk else { continue };
                 let block = blocks[index.min(blocks.len() - 1)].clone();
                 let hash: [u8; FRAME_HASH_BYTES] = chunk.hasher.hash(frame, &block);
@@ -167,8 +169,23 @@ impl ChunkSet {
             }
             while !pushes.is_empty() {
                 let enough = ack_set_reached(self.profile, &taken, self.domains_in_grid);
-                let limit = if enough { patience } else { stall };
-                let Ok(Some((index, domain, result))) = timeout(limit, pushes.next()).await else { break };
+                let begun = Instant::now();
+                let next = timeout(if enough { lag.step() } else { stall }, pushes.next()).await;
+                if enough {
+                    let waited = begun.elapsed();
+                    *lag.waited += waited;
+                    let mut guilty = false;
+                    for index in &waiting {
+                        blamed[*index] += waited;
+                        guilty |= lag.guilty(blamed[*index]);
+                    }
+                    if guilty && next.is_err() {
+                        break;
+                    }
+                } else if next.is_err() {
+                    break;
+                }
+                let Ok(Some((index, domain, result))) = next else { continue };
                 waiting.retain(|other| *other != index);
                 match result {
                     Ok(()) => taken.push(domain),
@@ -178,14 +195,25 @@ impl ChunkSet {
                     }
                 }
             }
+            drop(pushes);
+            for (chunk, blamed) in self.chunks.iter_mut().zip(blamed) {
+                if let Some(chunk) = chunk {
+                    chunk.blamed = blamed;
+                }
+            }
         }
         for (index, failure) in failed {
             self.give_up(index, failure);
         }
         for index in waiting {
-            self.cut_off(index, "did not take a frame in time");
+            self.cut_off(index, "is slower than the others");
         }
         self.check_reachable()
+    }
+
+    /// Frames that a chunk may hold before it writes one: the window must be wider, or nothing would ever move.
+    pub fn frames_held_max(&self) -> usize {
+        self.chunks.iter().flatten().map(|chunk| chunk.writer.frames_held_max()).max().unwrap_or(0)
     }
 
     /// Chunks that alone keep the window shut: they hold the most frames while the others make an ack set. Empty when
@@ -206,21 +234,26 @@ impl ChunkSet {
         if ack_set_reached(self.profile, &others, self.domains_in_grid) { laggards } else { Vec::new() }
     }
 
-    /// Books time that was spent waiting for these chunks. A chunk is cut off once that is more than the patience and
-    /// most of all waiting: drives of one speed keep the window shut in turns, and none is to blame. True when
-    /// something was cut off.
+    /// Books time that was spent with the window shut because of these chunks, and cuts off those that it was too much
+    /// for. True when something was cut off.
     pub fn blame(&mut self, laggards: &[usize], waited: Duration) -> bool {
         self.waited += waited;
+        let patience = self.shared.config.lag_patience;
         let mut cut = false;
         for index in laggards {
             let Some(chunk) = self.chunks[*index].as_mut() else { continue };
             chunk.blamed += waited;
-            if chunk.blamed >= self.shared.config.lag_patience && chunk.blamed * 4 >= self.waited * 3 {
+            if (Lag { waited: &mut self.waited, patience }).guilty(chunk.blamed) {
                 self.cut_off(*index, "is slower than the others");
                 cut = true;
             }
         }
         cut
+    }
+
+    /// How long to wait before looking anew at who is slow.
+    pub fn lag_step(&self) -> Duration {
+        lag_step(self.shared.config.lag_patience)
     }
 
     fn cut_off(&mut self, index: usize, why: &str) {
@@ -335,6 +368,27 @@ fn too_few(segment: SegmentId, profile: Profile, failure: Option<Failure>, synce
     });
     let needed = ack_set_domains(profile);
     SegmentError::AckSet { segment, synced, needed, cause: failure.cause, code: failure.code }
+}
+
+/// Who is to blame for waiting: a chunk is cut off once the ack set has waited for it for more than the patience, and
+/// that was most of all waiting. Drives of one speed are late in turns, and none of them is to blame.
+struct Lag<'a> {
+    waited: &'a mut Duration,
+    patience: Duration,
+}
+
+impl Lag<'_> {
+    fn guilty(&self, blamed: Duration) -> bool {
+        blamed >= self.patience && blamed * 4 >= *self.waited * 3
+    }
+
+    fn step(&self) -> Duration {
+        lag_step(self.patience)
+    }
+}
+
+fn lag_step(patience: Duration) -> Duration {
+    patience.clamp(Duration::from_millis(1), Duration::from_millis(100))
 }
 
 type Finishing = BoxFuture<'static, (usize, DriveId, FailureDomain, Result<(), chunk_store::ChunkError>)>;

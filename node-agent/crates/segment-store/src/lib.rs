@@ -19,6 +19,9 @@ mod rebuild;
 mod store;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::SegmentConfig;
 pub use error::SegmentError;
 pub use grid_view::GridView;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use chunk_store::ChunkHeader;
 use codec::{ErasureCode, SealContext, Sealer, SegmentKey, SegmentLayout, choose_cipher};
 use grid_types::{
-    BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, MemoryPermit, PACKET_PLAIN_BYTES,
+    BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, MemoryPermit, PACK_CHUNK_BYTES_MAX,
+    PACKET_PLAIN_BYTES,
     PACKET_TAG_BYTES, Profile, ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX, Segment, SegmentId,
 };
 use keyring::BucketKey;
@@ -25,10 +26,8 @@ const PACKET: usize = PACKET_PLAIN_BYTES as usize;
 /// Bytes of a tag, as a slice length.
 const TAG: usize = PACKET_TAG_BYTES as usize;
 
-/// While the window is shut, who is slow is looked at anew this often.
-const LAG_STEP_MIN: Duration = Duration::from_millis(1);
-/// See `LAG_STEP_MIN`.
-const LAG_STEP_MAX: Duration = Duration::from_millis(100);
+/// Frames that the chunk store gathers for one write to a file.
+const FRAMES_HELD_BY_FILES: u64 = 2;
 
 /// What a writer needs to know before the first byte.
 #[derive(Clone)]
@@ -111,12 +110,12 @@ impl SegmentWriter {
         // Memory first, by the profile to be expected: who waits in line for it holds no open chunk.
         let expected =
             placement::profile_for(spec.profile, set_spec.small, &grid, shared.config.accept_degraded)?;
-        let (stripe_bytes, window_stripes) = window(&shared, expected, announced);
+        let (stripe_bytes, window_stripes) = window(&shared, expected, announced, None);
         let memory = shared.memory(stripe_bytes as u64 * window_stripes as u64).await?;
         let mut refused = Refused::default();
         let set = ChunkSet::begin(&shared, id, &set_spec, &mut refused).await?;
         // Drives that refused may have led to another profile, whose buffers have another shape.
-        let (stripe_bytes, window_stripes) = window(&shared, set.profile, announced);
+        let (stripe_bytes, window_stripes) = window(&shared, set.profile, announced, Some(set.frames_held_max()));
         let layout = SegmentLayout::new(announced, set.profile.data_chunks(), BLOCK_PACKETS_DEFAULT);
         Ok(Self {
             code: shared.code(set.profile)?,
@@ -254,8 +253,7 @@ impl SegmentWriter {
             }
             let laggards = self.set.laggards();
             let begun = Instant::now();
-            let step = self.shared.config.lag_patience.clamp(LAG_STEP_MIN, LAG_STEP_MAX);
-            let permit = timeout(step, self.window.clone().acquire_owned()).await;
+            let permit = timeout(self.set.lag_step(), self.window.clone().acquire_owned()).await;
             let waited = begun.elapsed();
             if self.set.blame(&laggards, waited) {
                 self.window = Arc::new(Semaphore::new(self.window_stripes));
@@ -292,17 +290,23 @@ impl Filling {
 }
 
 /// Bytes of a stripe buffer (all blocks of the first stripe, which is the largest; copies share one block), and how
-/// many of them a writer may have in flight.
-fn window(shared: &Shared, profile: Profile, announced: u64) -> (usize, usize) {
+/// many of them a writer may have in flight. `frames_held` is what a drive may hold before it writes any; before the
+/// chunks are open it is guessed, and a guess that is too low costs accounting, not progress.
+fn window(shared: &Shared, profile: Profile, announced: u64, frames_held: Option<usize>) -> (usize, usize) {
     let layout = SegmentLayout::new(announced, profile.data_chunks(), BLOCK_PACKETS_DEFAULT);
     let blocks = if matches!(profile, Profile::Copies(_)) { 1 } else { profile.total_chunks() as u64 };
     let stripe = layout.block_len(0) * blocks;
-    let stripes = if layout.stripes() == 1 {
-        1
-    } else {
-        (shared.config.write_buffer_bytes / stripe).clamp(2, shared.config.lag_frames_max.max(1) as u64 + 1)
+    let packed = layout.chunk_payload_len() <= PACK_CHUNK_BYTES_MAX;
+    let held = match frames_held {
+        Some(frames) => frames as u64,
+        None if packed => layout.stripes(),
+        None => FRAMES_HELD_BY_FILES,
     };
-    // At most 32 blocks of 255 packets and a handful of stripes: both fit every usize.
+    // One is filled while the drive holds the others.
+    let least = held.saturating_add(1).max(2);
+    let most = least.max(shared.config.lag_frames_max as u64 + 1);
+    let stripes = (shared.config.write_buffer_bytes / stripe).clamp(least, most).min(layout.stripes());
+    // At most 32 blocks of 255 packets, and no more stripes than a segment has: both fit every usize.
     (stripe as usize, stripes as usize)
 }
 

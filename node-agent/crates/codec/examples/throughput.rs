@@ -1,0 +1,102 @@
+//! Throughput of each kernel, reference against fast, on one core: `cargo run -p codec --example throughput --profile ci`.
+//! Prints a JSON line a measurement: kernel, shape, GB (10^9 bytes) of data a second.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{ChaCha20Poly1305, Tag};
+use codec::{ErasureCode, FrameHasher, SealContext, Sealer, SegmentKey};
+use grid_types::{ChunkKey, Cipher, Compression, SegmentId};
+use highway::{HighwayHash, Key, PortableHash};
+
+const PACKET: usize = 65_536;
+const BLOCK: usize = 2 * (PACKET + 16);
+/// Long enough to be steady, short enough that all of it takes half a minute on a small board.
+const RUN: Duration = Duration::from_millis(400);
+
+/// Runs `work`, which handles `bytes` of data, for a while.
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn measure(kernel: &str, shape: &str, bytes: usize, mut work: impl FnMut()) {
+    work();
+    let begun = Instant::now();
+    let mut rounds = 0u64;
+    while begun.elapsed() < RUN {
+        for _ in 0..8 {
+            work();
+        }
+        rounds += 8;
+    }
+    let gb_per_s = rounds as f64 * bytes as f64 / begun.elapsed().as_secs_f64() / 1e9;
+    println!(r#"{{"kernel":"{kernel}","shape":"{shape}","gb_per_s":{gb_per_s:.3}}}"#);
+}
+
+fn sealing() {
+    let seal_id = SegmentId::from_bytes([7; 16]);
+    let mut packet = vec![0x5A; PACKET + 16];
+    for (name, cipher) in
+        [("aes-256-gcm", Cipher::Aes256Gcm), ("chacha20-poly1305", Cipher::ChaCha20Poly1305)]
+    {
+        let context = SealContext { cipher, compression: Compression::None, seal_id };
+        let sealer = Sealer::new(&SegmentKey::new([1; 32]), context);
+        measure(&format!("seal {name} ring"), "65536", PACKET, || {
+            sealer.seal(0, false, black_box(&mut packet));
+        });
+        // Opening destroys the packet; the copy that brings it back is part of a read's work too.
+        sealer.seal(0, false, &mut packet);
+        let sealed = packet.clone();
+        measure(&format!("copy and open {name} ring"), "65536", PACKET, || {
+            packet.copy_from_slice(&sealed);
+            black_box(sealer.open(0, false, &mut packet).is_ok());
+        });
+    }
+    let reference = ChaCha20Poly1305::new(&[1; 32].into());
+    measure("seal chacha20-poly1305 reference", "65536", PACKET, || {
+        let tag: Result<Tag, _> =
+            reference.encrypt_inout_detached(&[0; 12].into(), b"", black_box(&mut packet[..PACKET]).into());
+        black_box(tag.is_ok());
+    });
+}
+
+fn hashing() {
+    let hasher = FrameHasher::new(ChunkKey { segment: SegmentId::from_bytes([7; 16]), index: 1 });
+    let block = vec![0xA5; BLOCK];
+    measure("frame hash", "131104", BLOCK, || {
+        black_box(hasher.hash(1, black_box(&block)));
+    });
+    measure("frame hash portable reference", "131104", BLOCK, || {
+        black_box(PortableHash::new(Key([1, 2, 3, 4])).hash256(black_box(&block)));
+    });
+}
+
+fn coding() {
+    for (k, m) in [(2, 1), (2, 2), (4, 2), (8, 3)] {
+        let data: Vec<Vec<u8>> = (0..k).map(|i| vec![i as u8 + 1; BLOCK]).collect();
+        let slices: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+        let mut parity = vec![vec![0; BLOCK]; m];
+        let codes = ["auto", "scalar", "ssse3", "avx2", "gfni", "neon"]
+            .into_iter()
+            .filter_map(|name| ErasureCode::named(k, m, name))
+            .chain([ErasureCode::reference(k, m)])
+            .filter_map(Result::ok);
+        for code in codes {
+            let (name, shape) = (code.kernel_name(), format!("{k}+{m}"));
+            let mut out: Vec<&mut [u8]> = parity.iter_mut().map(Vec::as_mut_slice).collect();
+            measure(&format!("encode {name}"), &shape, k * BLOCK, || {
+                black_box(code.encode(black_box(&slices), &mut out).is_ok());
+            });
+            let mut shards: Vec<Option<&[u8]>> =
+                data.iter().chain(&parity).map(|shard| Some(shard.as_slice())).collect();
+            shards[0] = None;
+            measure(&format!("rebuild one {name}"), &shape, k * BLOCK, || {
+                black_box(code.rebuild(black_box(&shards), &[0]).is_ok());
+            });
+        }
+    }
+}
+
+fn main() {
+    sealing();
+    hashing();
+    coding();
+}

@@ -16,8 +16,9 @@ use crate::room::RoomPermit;
 use crate::{ChunkError, ChunkHeader, Drive};
 
 /// Frames of a file are handed over in writes of about this size; as many bytes may gather while one is written, so a
-/// writer holds at most twice this and a frame.
-const WRITE_BYTES: u64 = 512 << 10;
+/// writer holds at most twice this and a frame. A whole stripe stays in memory with each frame, so this is small: two
+/// full blocks.
+const WRITE_BYTES: u64 = 256 << 10;
 /// What a chunk takes beyond its frames is guessed to be no more, for the room that it is promised.
 const ENDS_BYTES: u64 = HEADER_BYTES + FOOTER_OVERHEAD_BYTES as u64 + 4_096;
 
@@ -82,7 +83,7 @@ impl ChunkWriter {
     }
 
     /// Appends one frame: its hash (from `codec::FrameHasher`) and its block, which may come in pieces (not copied).
-    /// Frames of a file gather to writes of 512 KiB; waits while one is written and another one is full. When the future
+    /// Frames of a file gather to writes of 256 KiB; waits while one is written and another one is full. When the future
     /// is dropped, the chunk must be dropped as well.
     pub async fn write_frame(
         &mut self,
@@ -124,6 +125,19 @@ impl ChunkWriter {
         self.drive.io().push(Lane::Write, Box::new(job));
         *writing = Some(waiting);
         Ok(())
+    }
+
+    /// Full frames that may gather here before any of them is written: who feeds frames from a fixed number of buffers
+    /// needs one more. All of them for a chunk that goes into a pack.
+    pub fn frames_held_max(&self) -> usize {
+        match &self.target {
+            Target::Pack(_) => usize::MAX,
+            Target::File { .. } | Target::Done => {
+                let block = u64::from(self.header.block_packets) * grid_types::PACKET_SEALED_BYTES;
+                // At most a few thousand, for blocks of one packet.
+                WRITE_BYTES.div_ceil(block.max(1)) as usize
+            }
+        }
     }
 
     /// Frames handed over and not yet written: how far this drive lags.

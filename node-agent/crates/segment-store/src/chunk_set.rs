@@ -153,7 +153,7 @@ impl ChunkSet {
         let mut failed: Vec<(usize, Failure)> = Vec::new();
         let mut waiting: Vec<usize> = Vec::new();
         {
-            let mut lag = Lag { waited: &mut self.waited, patience: self.shared.config.lag_patience };
+            let lag = Lag { waited: &mut self.waited, patience: self.shared.config.lag_patience };
             let mut blamed: Vec<Duration> = Vec::with_capacity(self.chunks.len());
             let mut pushes = FuturesUnordered::new();
             for (index, chunk) in self.chunks.iter_mut().enumerate() {

@@ -205,8 +205,8 @@ fn failed_none(by_chunk: &[Option<Vec<Bytes>>], needed: &[usize], reading: usize
 }
 
 /// How long to wait for this drive before another chunk is asked.
-fn hedge_delay(_drive: &Drive) -> Duration {
-    Duration::ZERO
+fn hedge_delay(drive: &Drive) -> Duration {
+    Duration::from_micros(drive.read_p95_us())
 }
 
 /// The chunk itself is gone or bad, and waiting for its drive will not help.

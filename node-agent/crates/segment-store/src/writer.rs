@@ -8,8 +8,8 @@ use chunk_store::ChunkHeader;
 use codec::{ErasureCode, SealContext, Sealer, SegmentKey, SegmentLayout, choose_cipher};
 use grid_types::{
     BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, MemoryPermit, PACK_CHUNK_BYTES_MAX,
-    PACKET_PLAIN_BYTES,
-    PACKET_TAG_BYTES, Profile, ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX, Segment, SegmentId,
+    PACKET_PLAIN_BYTES, PACKET_TAG_BYTES, Profile, ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX,
+    Segment, SegmentId,
 };
 use keyring::BucketKey;
 use tokio::sync::Semaphore;
@@ -115,7 +115,8 @@ impl SegmentWriter {
         let mut refused = Refused::default();
         let set = ChunkSet::begin(&shared, id, &set_spec, &mut refused).await?;
         // Drives that refused may have led to another profile, whose buffers have another shape.
-        let (stripe_bytes, window_stripes) = window(&shared, set.profile, announced, Some(set.frames_held_max()));
+        let (stripe_bytes, window_stripes) =
+            window(&shared, set.profile, announced, Some(set.frames_held_max()));
         let layout = SegmentLayout::new(announced, set.profile.data_chunks(), BLOCK_PACKETS_DEFAULT);
         Ok(Self {
             code: shared.code(set.profile)?,

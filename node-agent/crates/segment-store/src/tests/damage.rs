@@ -26,12 +26,17 @@ async fn every_loss_pattern() {
             } else {
                 let needed = segment.profile.data_chunks();
                 match got.unwrap_err() {
-                    SegmentError::Lost { good, needed: n, away: 0, .. } => assert_eq!((good, n), (left, needed)),
+                    SegmentError::Lost { good, needed: n, away: 0, .. } => {
+                        assert_eq!((good, n), (left, needed))
+                    }
                     other => panic!("{profile} without {lost:b}: {other}"),
                 }
             }
             let damaged = rig.store.take_damaged();
-            assert!(damaged.iter().all(|(chunk, _)| lost & (1 << chunk.index) != 0), "only lost ones are damaged");
+            assert!(
+                damaged.iter().all(|(chunk, _)| lost & (1 << chunk.index) != 0),
+                "only lost ones are damaged"
+            );
             if lost & 1 != 0 && total > 3 {
                 assert!(damaged.iter().any(|(chunk, _)| chunk.index == 0), "a lost data chunk is noticed");
             }
@@ -155,7 +160,10 @@ async fn a_forged_chunk_is_read_around() {
             assert!(rig.drive(drive).verify(chunk).await.is_ok(), "the frames verify");
             assert!(rig.get_all(&segment).await.unwrap() == plain, "{profile} {index}");
             let damaged = rig.store.take_damaged();
-            assert!(profile == "copies:2" || damaged == vec![(chunk, drive)], "{profile} {index}: {damaged:?}");
+            assert!(
+                profile == "copies:2" || damaged == vec![(chunk, drive)],
+                "{profile} {index}: {damaged:?}"
+            );
         }
     }
 }
@@ -163,7 +171,8 @@ async fn a_forged_chunk_is_read_around() {
 async fn forge(rig: &Rig, segment: &Segment, chunk: ChunkKey, drive: grid_types::DriveId) {
     let drive = rig.drive(drive);
     let info = drive.info(chunk).await.unwrap();
-    let layout = codec::SegmentLayout::new(segment.length, segment.profile.data_chunks(), segment.block_packets);
+    let layout =
+        codec::SegmentLayout::new(segment.length, segment.profile.data_chunks(), segment.block_packets);
     let blocks = drive.read_frames(chunk, 0, layout.stripes()).await.unwrap();
     drive.remove(vec![chunk]).await.unwrap();
     let header = chunk_store::ChunkHeader { plain_len: 0, ..info.header };

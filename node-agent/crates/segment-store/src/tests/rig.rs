@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunk_store::{ChunkStore, Drive, DriveConfig, DriveLabel, label};
 use grid_types::{
-    BucketId, Cipher, DriveId, DriveSnapshot, DriveState, FailureDomain, GridId, GridSnapshot, MemoryBudget, NodeId,
-    ObjectKey, Profile, ProfileChoice, Score, Segment, SegmentOwner, Timestamp, VersionId,
+    BucketId, Cipher, DriveId, DriveSnapshot, DriveState, FailureDomain, GridId, GridSnapshot, MemoryBudget,
+    NodeId, ObjectKey, Profile, ProfileChoice, Score, Segment, SegmentOwner, Timestamp, VersionId,
 };
 use keyring::{BucketKey, RootKey};
 use parking_lot::{Condvar, Mutex};
@@ -192,7 +192,8 @@ impl Rig {
             let created = Timestamp::default();
             let written = DriveLabel { grid: grid_id, node, drive: id, generation: 1, created };
             label::create(&disk, &written, true).unwrap();
-            let drive_config = DriveConfig { reserve_per_mille: 0, reserve_bytes_min: 0, ..DriveConfig::default() };
+            let drive_config =
+                DriveConfig { reserve_per_mille: 0, reserve_bytes_min: 0, ..DriveConfig::default() };
             opened.push(Drive::open(Arc::new(disk.clone()), clock.clone(), drive_config).unwrap());
             snapshots.push(DriveSnapshot {
                 id,

@@ -25,6 +25,10 @@ mod writer;
 
 #[cfg(test)]
 mod log_tests;
+#[cfg(test)]
+mod mirror_tests;
+#[cfg(test)]
+mod torture_tests;
 
 use bytes::Bytes;
 use grid_types::ShardId;

@@ -91,11 +91,9 @@ impl SharedLog {
             return Err(LogError::Invalid("a drive carries a metadata log already".to_owned()));
         }
         let mirrors = home::choose(drives, &[]);
-        if mirrors.is_empty() {
-            return Err(LogError::Invalid("a metadata log needs a drive".to_owned()));
-        }
-        let ids = mirrors.iter().map(|drive| drive.id).collect();
-        let set = MirrorSet { log: random.id(), epoch: 1, drives: ids };
+        let first = mirrors.first().map(|drive| drive.id);
+        let first = first.ok_or_else(|| LogError::Invalid("a metadata log needs a drive".to_owned()))?;
+        let set = MirrorSet { log: random.id(), epoch: 1, drives: vec![first] };
         Self::start(config, &set, |shared| Writer::found(shared, set.clone(), mirrors))
     }
 

@@ -107,18 +107,21 @@ impl Writer {
         set: MirrorSet,
         drives: Vec<HomeDrive>,
     ) -> Result<Self, LogError> {
-        let prepare = |drive: &HomeDrive| fill::clear(drive);
         for drive in &drives {
-            prepare(drive).map_err(LogError::io("prepare the log's directory"))?;
+            fill::clear(drive).map_err(LogError::io("prepare the log's directory"))?;
         }
         let mirrors = drives.iter().cloned().map(Mirror::new).collect();
         let mirrors = Mirrors::start(mirrors).map_err(LogError::io("start a mirror"))?;
         let mut writer = Self::new(shared, mirrors, set);
-        writer.epoch_max = writer.set.epoch;
         writer.roll()?;
         writer.flush()?;
-        for drive in &drives {
-            writer.set.write(drive).map_err(LogError::io("write the mirror set"))?;
+        // The first drive alone, then all: however far it comes, the drives that know a set are a quorum of it.
+        let first = drives.first().filter(|first| writer.set.drives == [first.id]);
+        let first =
+            first.ok_or_else(|| LogError::Invalid("a log is founded on its first drive".to_owned()))?;
+        writer.set.write(first).map_err(LogError::io("write the mirror set"))?;
+        if drives.len() > 1 {
+            writer.change_set(&[], false)?;
         }
         writer.publish();
         Ok(writer)

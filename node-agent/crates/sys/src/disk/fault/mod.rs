@@ -171,7 +171,7 @@ impl FaultDisk {
         self.shared.state.lock().capacity = bytes;
     }
 
-    /// The `nth` sync from now (1 = the next), of a file or a directory, fails with EIO.
+    /// The `nth` sync from now (1 = the next; 0 = none), of a file or a directory, fails with EIO.
     pub fn fail_sync(&self, nth: u64) {
         self.shared.state.lock().sync_fails_in = nth;
     }
@@ -192,6 +192,11 @@ impl FaultDisk {
     /// Pulls the drive: each operation fails with EIO from now on.
     pub fn pull(&self) {
         self.shared.state.lock().pulled = true;
+    }
+
+    /// Plugs a pulled drive in again; what was unsynced then still is.
+    pub fn plug(&self) {
+        self.shared.state.lock().pulled = false;
     }
 
     /// Syncs of files and directories so far.

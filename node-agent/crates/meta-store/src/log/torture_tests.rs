@@ -10,13 +10,14 @@ use grid_types::ShardId;
 use sys::{Disk, FaultDisk, MutantDisk, PowerSupply, Random, SeededRandom, SyncSite};
 
 use super::log_tests::{drive, small};
+use super::mirror_tests::mend_and_fill;
 use super::{GroupLog, GroupLogState, LogConfig, LogEntry, LogError, SharedLog};
 use crate::home::HomeDrive;
 
 /// Seeds of the whole test.
 const SEEDS: u64 = 1_000;
 /// Seeds within which a deleted sync must show.
-const MUTANT_SEEDS: u64 = 1_500;
+const MUTANT_SEEDS: u64 = 1_000;
 const GROUPS: u64 = 3;
 
 /// Every sync call of the log. One that is new belongs here; one that no seed misses is not needed.
@@ -128,6 +129,8 @@ impl Past {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hazards {
     None,
+    /// The process is killed early, and the next one does little before the power goes.
+    Kills,
     /// One is pulled, fails a sync, or rots; later another takes its place.
     Mirrors,
 }
@@ -148,7 +151,7 @@ impl Machine {
         let random = SeededRandom::new(seed);
         let power = PowerSupply::new();
         let count = match hazards {
-            Hazards::None => 1 + random.below(3),
+            Hazards::None | Hazards::Kills => 1 + random.below(3),
             Hazards::Mirrors => 2 + random.below(2),
         };
         let disks = (0..u8::try_from(count).unwrap())
@@ -179,17 +182,24 @@ impl Machine {
 
     /// Lives through a few boots.
     async fn live(&mut self) -> Result<(), String> {
-        for _ in 0..2 + self.random.below(3) {
-            if !self.one_in(8) {
-                self.power.cut_after(1 + self.random.below(120));
+        for boot in 0..2 + self.random.below(3) {
+            let kill = match self.hazards {
+                Hazards::Kills => boot % 2 == 0,
+                _ => self.one_in(3),
+            };
+            match self.hazards {
+                Hazards::Kills if kill => self.power.cut_after(1 + self.random.below(40)),
+                Hazards::Kills => {}
+                _ if self.one_in(8) => {}
+                _ => self.power.cut_after(1 + self.random.below(120)),
             }
-            self.boot().await?;
-            self.go_down();
+            self.boot(!kill).await?;
+            self.go_down(kill);
         }
-        self.boot().await
+        self.boot(true).await
     }
 
-    async fn boot(&mut self) -> Result<(), String> {
+    async fn boot(&mut self, idle: bool) -> Result<(), String> {
         let config = LogConfig { cache_bytes_max: self.random.below(4_096), ..small() };
         let opened = if self.created {
             SharedLog::open(&self.home(), config.clone())
@@ -223,7 +233,11 @@ impl Machine {
         }
         // One mirror may fail or rot at a time: the next open, or `set_home`, makes up for it.
         let mut harmed = false;
-        for _ in 0..self.random.below(60) {
+        let calls = match self.hazards {
+            Hazards::Kills if idle => 0,
+            _ => self.random.below(60),
+        };
+        for _ in 0..calls {
             if self.one_in(10) && self.hazards == Hazards::Mirrors {
                 self.mishap(&log, &mut harmed).await;
             }
@@ -336,10 +350,9 @@ impl Machine {
     }
 
     /// The power goes, or the process is killed.
-    fn go_down(&mut self) {
+    fn go_down(&mut self, killed: bool) {
         self.power.cut();
         let next = PowerSupply::new();
-        let killed = self.one_in(3);
         for (_, disk) in &mut self.disks {
             disk.fail_sync(0);
             *disk = if killed { disk.restarted(&next) } else { disk.power_cut_to(&next) };
@@ -356,10 +369,17 @@ fn run(seed: u64, hazards: Hazards, skipped: Option<SyncSite>) -> Result<BTreeSe
     Ok(machine.mutant.sites())
 }
 
+/// As `run`, with mirrors that are mended, filled and then left alone.
+fn run_mend_and_fill(seed: u64, skipped: Option<SyncSite>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mutant = MutantDisk::new(Arc::new(FaultDisk::new(0)), skipped);
+    runtime.block_on(mend_and_fill(seed, &mutant))
+}
+
 #[test]
 fn power_cuts_and_kills_lose_nothing_that_was_acknowledged() {
     for seed in 0..SEEDS {
-        run(seed, Hazards::None, None).unwrap();
+        run(seed, if seed % 4 == 0 { Hazards::Kills } else { Hazards::None }, None).unwrap();
     }
 }
 
@@ -374,15 +394,17 @@ fn failing_mirrors_lose_nothing_either() {
 fn every_sync_matters() {
     let mut seen = BTreeSet::new();
     for seed in 0..50 {
-        for hazards in [Hazards::None, Hazards::Mirrors] {
+        for hazards in [Hazards::None, Hazards::Kills, Hazards::Mirrors] {
             seen.extend(run(seed, hazards, None).unwrap());
         }
     }
     assert_eq!(seen, BTreeSet::from(SITES), "the list of sync sites is complete");
     for site in SITES {
-        let missed = (0..MUTANT_SEEDS).any(|seed| {
-            [Hazards::None, Hazards::Mirrors].iter().any(|hazards| run(seed, *hazards, Some(site)).is_err())
+        let missed = (0..MUTANT_SEEDS).find(|seed| {
+            let lived = [Hazards::None, Hazards::Kills, Hazards::Mirrors]
+                .map(|hazards| run(*seed, hazards, Some(site)));
+            lived.iter().any(Result::is_err) || run_mend_and_fill(*seed, Some(site)).is_err()
         });
-        assert!(missed, "no seed misses {site:?}");
+        assert!(missed.is_some(), "no seed misses {site:?}");
     }
 }

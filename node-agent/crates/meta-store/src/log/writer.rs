@@ -517,6 +517,12 @@ impl Writer {
                 return Err(stopped("its last mirror failed"));
             }
             let in_service: Vec<DriveId> = all.iter().map(|mirror| mirror.drive.id).collect();
+            let few = "so many mirrors failed at once that those left cannot prove to be the newest";
+            let reachable = in_service.iter().copied().chain(leaving.iter().map(|drive| drive.id));
+            if !forced && !self.set.may_change(&reachable.collect::<Vec<_>>()) {
+                // Nothing may be written: a lone mirror that calls itself the set would start beside the others.
+                return Err(stopped(few));
+            }
             let set = MirrorSet { log: self.set.log, epoch: self.epoch_max + 1, drives: in_service.clone() };
             self.epoch_max += 1;
             let (old, new): (Vec<Arc<Mirror>>, Vec<Arc<Mirror>>) =
@@ -538,16 +544,14 @@ impl Writer {
                     Err(error) => tracing::warn!(drive = %drive.id, %error, "a leaving mirror was not told"),
                 }
             }
-            if !forced && !self.set.may_change(&informed) {
-                return Err(stopped(
-                    "so many mirrors failed at once that those left could not prove to be the newest",
-                ));
-            }
-            self.mirrors.remove(&failed);
             if failed.is_empty() {
+                if !forced && !self.set.may_change(&informed) {
+                    return Err(stopped(few));
+                }
                 self.set = set;
                 return Ok(());
             }
+            self.mirrors.remove(&failed);
         }
     }
 

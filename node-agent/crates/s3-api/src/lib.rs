@@ -19,3 +19,6 @@ pub use config::S3Config;
 pub use error::{S3Error, S3ErrorCode};
 pub use front::S3Front;
 pub use request::{S3Body, S3Request};
+
+#[cfg(test)]
+mod front_tests;

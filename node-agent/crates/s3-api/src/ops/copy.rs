@@ -141,7 +141,7 @@ pub(crate) async fn copy_object(front: &S3Front, request: S3Request) -> Answered
         }
         Ok(Finished { headers, document: xml.finish() })
     };
-    let about = About { resource: request.resource, request_id: request.peer.request_id };
+    let about = About::of(front, &request);
     keep_alive::answer(front.config.keep_alive_every, about, work).await
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn upload_part_copy(front: &S3Front, request: S3Request) -> Ans
         write_checksum(&mut xml, written.checksum.as_ref());
         Ok(Finished { headers, document: xml.finish() })
     };
-    let about = About { resource: request.resource, request_id: request.peer.request_id };
+    let about = About::of(front, &request);
     keep_alive::answer(front.config.keep_alive_every, about, work).await
 }
 

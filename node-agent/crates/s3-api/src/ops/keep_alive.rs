@@ -13,8 +13,9 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::{Answered, xml_answer};
+use crate::request::S3Request;
 use crate::xml::DECLARATION;
-use crate::{S3Error, S3ErrorCode};
+use crate::{S3Error, S3ErrorCode, S3Front};
 
 /// What slow work ends with.
 pub(crate) struct Finished {
@@ -30,6 +31,18 @@ pub(crate) struct About {
     pub resource: String,
     /// The request.
     pub request_id: RequestId,
+    /// Who answers.
+    pub host_id: String,
+}
+
+impl About {
+    pub(crate) fn of(front: &S3Front, request: &S3Request) -> Self {
+        Self {
+            resource: request.resource.clone(),
+            request_id: request.peer.request_id,
+            host_id: front.config.host_id.clone(),
+        }
+    }
 }
 
 /// Runs `work` to its end even if the client leaves, and answers as above.
@@ -87,7 +100,7 @@ fn blanks_then_document(
             Ok(finished) => finished.document,
             Err(error) => {
                 let request_id = waiting.about.request_id.to_string();
-                error.to_xml(&waiting.about.resource, &request_id, &request_id)
+                error.to_xml(&waiting.about.resource, &request_id, &waiting.about.host_id)
             }
         };
         let body = document.strip_prefix(DECLARATION).map(str::to_owned).unwrap_or(document);

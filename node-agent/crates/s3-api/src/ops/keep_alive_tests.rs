@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(1);
 
 fn about() -> About {
-    About { resource: "/b/k".to_owned(), request_id: RequestId(7) }
+    About { resource: "/b/k".to_owned(), request_id: RequestId(7), host_id: "host".to_owned() }
 }
 
 fn finished() -> Result<Finished, S3Error> {

@@ -293,7 +293,7 @@ pub(crate) async fn complete_upload(front: &S3Front, request: S3Request) -> Answ
     let object_size = object_size(&request.headers)?;
     let condition = write_condition(&request.headers)?;
     let location = location(&request);
-    let about = About { resource: request.resource.clone(), request_id: request.peer.request_id };
+    let about = About::of(front, &request);
     let (bucket, key) = (request.bucket().clone(), request.key().clone());
     let document = collect_xml(front, request.body).await?;
     let parts = parse_complete(&document)?;

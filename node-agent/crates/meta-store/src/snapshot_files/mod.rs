@@ -10,6 +10,8 @@ mod writer;
 
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod torture_tests;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -54,7 +56,27 @@ impl SnapshotFiles {
         for drive in &drives {
             prepare(drive).map_err(failed("prepare the directory of snapshots"))?;
         }
-        Ok(Self { home: Arc::new(Mutex::new(drives)) })
+        let this = Self { home: Arc::new(Mutex::new(drives)) };
+        this.spread();
+        Ok(this)
+    }
+
+    /// A crash may have left a snapshot on some drives alone; whoever finds it may rely on it, so all get it.
+    fn spread(&self) {
+        let drives = self.home();
+        for group in groups(&drives) {
+            for info in self.list(group).into_iter().take(SNAPSHOTS_KEPT) {
+                let has =
+                    |drive: &HomeDrive| parse_names(std::slice::from_ref(drive), group).contains(&info.index);
+                let (with, without): (Vec<_>, Vec<_>) = drives.iter().cloned().partition(has);
+                if without.is_empty() {
+                    continue;
+                }
+                if let Err(error) = copy_to_newcomers(&info, &with, &without) {
+                    tracing::warn!(%group, index = info.index, %error, "a metadata snapshot lacks a copy");
+                }
+            }
+        }
     }
 
     /// The drives now.

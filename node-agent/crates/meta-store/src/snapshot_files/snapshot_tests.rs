@@ -166,3 +166,15 @@ fn newcomers_get_what_is_there_and_what_was_under_way() {
     assert_eq!(read(&files, 2), body(2));
     assert_eq!(read(&files, 3), body(3));
 }
+
+#[test]
+fn a_copy_that_one_drive_lacks_is_made_when_they_are_opened() {
+    let disks = [FaultDisk::new(1), FaultDisk::new(2)];
+    let files = SnapshotFiles::open(drives(&disks)).unwrap();
+    write(&files, 1).unwrap();
+    write(&files, 2).unwrap();
+    disks[1].remove(&file_path(GROUP, 2)).unwrap();
+    let files = SnapshotFiles::open(drives(&disks)).unwrap();
+    disks[0].pull();
+    assert_eq!(read(&files, 2), body(2));
+}

@@ -1,5 +1,5 @@
 //! Writes and reads segments on real directories and prints what that costs, as JSON lines:
-//! `cargo run -p segment-store --example segments --profile ci -- DIR`. DIR gets a drive folder for each drive, which
+//! `cargo run -p segment-store --example segments --profile ci -- DIR [PROFILE]`. DIR gets a drive folder for each drive, which
 //! are taken for separate failure domains although they share a disk; they are removed at the end.
 
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chunk_store::{ChunkStore, Drive, DriveConfig, DriveLabel, label};
 use grid_types::{
-    BucketId, DriveId, DriveSnapshot, DriveState, FailureDomain, GridId, GridSnapshot, MemoryBudget, NodeId, ObjectKey,
-    Profile, ProfileChoice, Score, Segment, SegmentOwner, Timestamp, VersionId,
+    BucketId, DriveId, DriveSnapshot, DriveState, FailureDomain, GridId, GridSnapshot, MemoryBudget, NodeId,
+    ObjectKey, Profile, ProfileChoice, Score, Segment, SegmentOwner, Timestamp, VersionId,
 };
 use keyring::{BucketKey, RootKey};
 use rustix::time::{ClockId, clock_gettime};
@@ -23,6 +23,13 @@ const DRIVES: u8 = 4;
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Of it, what the kernel did on our behalf, in ticks of a hundredth of a second.
+fn kernel_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    after_name.split_whitespace().nth(12).and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
@@ -105,7 +112,7 @@ impl Bench {
     async fn run(self, concurrency: usize, rounds: usize) {
         // What a connection's buffer hands over at a time.
         let piece = Bytes::from(vec![0x5A; 128 << 10]);
-        let (begun, cpu_begun) = (now(), cpu());
+        let (begun, cpu_begun) = (now(), (cpu(), kernel_ticks()));
         let mut tasks = Vec::new();
         for _ in 0..concurrency {
             let (bench, piece) = (self.clone(), piece.clone());
@@ -126,8 +133,8 @@ impl Bench {
             segments.push(some);
             times.extend(took);
         }
-        self.report("put", concurrency, &mut times, begun.elapsed(), cpu() - cpu_begun);
-        let (begun, cpu_begun) = (now(), cpu());
+        self.report("put", concurrency, &mut times, begun.elapsed(), cpu_begun);
+        let (begun, cpu_begun) = (now(), (cpu(), kernel_ticks()));
         let mut tasks = Vec::new();
         for some in segments {
             let bench = self.clone();
@@ -145,19 +152,29 @@ impl Bench {
         for task in tasks {
             times.extend(task.await.expect("a reader"));
         }
-        self.report("get", concurrency, &mut times, begun.elapsed(), cpu() - cpu_begun);
+        self.report("get", concurrency, &mut times, begun.elapsed(), cpu_begun);
     }
 
-    fn report(&self, what: &str, concurrency: usize, times: &mut [Duration], took: Duration, cpu: Duration) {
+    fn report(
+        &self,
+        what: &str,
+        concurrency: usize,
+        times: &mut [Duration],
+        took: Duration,
+        (cpu_begun, ticks_begun): (Duration, u64),
+    ) {
+        let cpu = cpu() - cpu_begun;
+        let kernel = (kernel_ticks() - ticks_begun) as f64 / 100.0;
         times.sort_unstable();
         let gb = (times.len() * self.size) as f64 / 1e9;
         let at = |share: usize| times[(times.len() - 1) * share / 100].as_micros();
         println!(
-            r#"{{"what":"{what}","profile":"{}","bytes":{},"concurrency":{concurrency},"mb_per_s":{:.0},"cpu_s_per_gb":{:.2},"cpu_us_per_op":{:.0},"p50_us":{},"p99_us":{}}}"#,
+            r#"{{"what":"{what}","profile":"{}","bytes":{},"concurrency":{concurrency},"mb_per_s":{:.0},"cpu_s_per_gb":{:.2},"kernel_s_per_gb":{:.2},"cpu_us_per_op":{:.0},"p50_us":{},"p99_us":{}}}"#,
             self.profile,
             self.size,
             gb * 1e3 / took.as_secs_f64(),
             cpu.as_secs_f64() / gb,
+            kernel / gb,
             cpu.as_secs_f64() * 1e6 / times.len() as f64,
             at(50),
             at(99),
@@ -169,15 +186,26 @@ impl Bench {
 async fn main() {
     let root = std::env::args().nth(1).expect("a folder on the disk to measure");
     let root = Path::new(&root);
-    for profile in ["copies:1", "ec:2+2", "copies:3"] {
+    let only = std::env::args().nth(2);
+    let profiles: Vec<&str> = match &only {
+        Some(profile) => vec![profile],
+        None => vec!["copies:1", "ec:2+2", "copies:3"],
+    };
+    for profile in profiles {
         let (chunks, grid) = open(root);
-        let (key, _) = RootKey::generate(&RealRandom).new_bucket_key(BucketId::from_bytes([1; 16]), 1, &RealRandom);
+        let (key, _) =
+            RootKey::generate(&RealRandom).new_bucket_key(BucketId::from_bytes([1; 16]), 1, &RealRandom);
         let budget = MemoryBudget::new("segments", 64 << 20, 256);
         let store = SegmentStore::new(chunks, grid, Arc::new(RealRandom), budget, SegmentConfig::default());
         let profile: Profile = profile.parse().expect("a profile");
-        for (size, concurrency, rounds) in
-            [(20 << 10, 1, 200), (20 << 10, 32, 40), (1 << 20, 1, 60), (1 << 20, 8, 20), (64 << 20, 1, 4), (64 << 20, 8, 2)]
-        {
+        for (size, concurrency, rounds) in [
+            (20 << 10, 1, 200),
+            (20 << 10, 32, 40),
+            (1 << 20, 1, 60),
+            (1 << 20, 8, 20),
+            (64 << 20, 1, 4),
+            (64 << 20, 8, 2),
+        ] {
             Bench { store: store.clone(), key: key.clone(), profile, size }.run(concurrency, rounds).await;
         }
         drop(store);

@@ -228,6 +228,21 @@ impl Drive {
         self.read(move |core| with_source(core, chunk, |source| source.verify(core, chunk))).await
     }
 
+    /// Is a finished chunk of this name here? Its bytes are not looked at. Safe to drop.
+    pub async fn contains(&self, chunk: ChunkKey) -> Result<bool, ChunkError> {
+        self.read(move |core| {
+            if core.index.lookup(chunk).map_err(|error| core.index_error(error))?.is_some() {
+                return Ok(true);
+            }
+            match core.disk.open_read(&chunk_file::path(chunk)) {
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(core.io_error("looking for a chunk file", error)),
+            }
+        })
+        .await
+    }
+
     /// Removes chunks, durably, in one batch; those that are not there count as removed.
     pub async fn remove(&self, chunks: Vec<ChunkKey>) -> Result<(), ChunkError> {
         let core = self.core().clone();

@@ -1,0 +1,75 @@
+//! Periods, ages and pace of the workers.
+
+use std::time::Duration;
+
+/// Periods, ages and pace; `Default` is what users get.
+#[derive(Debug, Clone)]
+pub struct RepairConfig {
+    /// `rebuild` looks for work again after so long.
+    pub rebuild_every: Duration,
+    /// A drive must be failing for so long before its chunks are rebuilt: a cable may be put back.
+    pub failing_grace: Duration,
+    /// `drain` looks for work again after so long.
+    pub drain_every: Duration,
+    /// No row may have named a draining drive for so long before it counts as empty: writes that began before the order
+    /// may still commit.
+    pub drain_settle: Duration,
+    /// `collect-garbage` looks for rows again after so long.
+    pub garbage_every: Duration,
+    /// Chunks of a deleted version stay for so long, for reads that run.
+    pub garbage_age: Duration,
+    /// A pass of `scrub` over a drive begins so long after the one before began.
+    pub scrub_every: Duration,
+    /// A pass of `inventory` over a drive begins so long after the one before ended.
+    pub inventory_every: Duration,
+    /// A chunk must be known to be referenced by nothing for so long before its removal is asked for.
+    pub lease: Duration,
+    /// `compact` looks at the drives again after so long.
+    pub compact_every: Duration,
+    /// Rows or chunks of one page.
+    pub page: usize,
+    /// Chunks without a row that one drive may remember; more are found in a later pass. 40 bytes each.
+    pub candidates_max: usize,
+    /// How much slower than full speed.
+    pub tranquility: Tranquility,
+}
+
+/// After a step that took t, a worker sleeps t times this (more under load).
+#[derive(Debug, Clone)]
+pub struct Tranquility {
+    /// Of `rebuild`: promises are at stake.
+    pub rebuild: f64,
+    /// Of `drain`.
+    pub drain: f64,
+    /// Of `collect-garbage`.
+    pub garbage: f64,
+    /// Of `scrub`.
+    pub scrub: f64,
+    /// Of `inventory`.
+    pub inventory: f64,
+    /// Of `compact`.
+    pub compact: f64,
+}
+
+impl Default for RepairConfig {
+    fn default() -> Self {
+        const HOUR: u64 = 3_600;
+        let tranquility =
+            Tranquility { rebuild: 0.2, drain: 1.0, garbage: 1.0, scrub: 4.0, inventory: 4.0, compact: 2.0 };
+        Self {
+            rebuild_every: Duration::from_secs(5),
+            failing_grace: Duration::from_secs(60),
+            drain_every: Duration::from_secs(15),
+            drain_settle: Duration::from_secs(600),
+            garbage_every: Duration::from_secs(60),
+            garbage_age: Duration::from_secs(15 * 60),
+            scrub_every: Duration::from_secs(30 * 24 * HOUR),
+            inventory_every: Duration::from_secs(6 * HOUR),
+            lease: Duration::from_secs(24 * HOUR),
+            compact_every: Duration::from_secs(60),
+            page: 64,
+            candidates_max: 65_536,
+            tranquility,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What all workers of a node share.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chunk_store::{ChunkStore, Drive};
+use grid_types::{ChunkKey, DriveId, DriveState, GridSnapshot, SegmentId};
+use parking_lot::Mutex;
+use segment_store::SegmentStore;
+use sys::{Clock, Random};
+
+use crate::registry::Load;
+use crate::{RepairConfig, SegmentRows};
+
+/// Damaged chunks that the scrub found and nobody rebuilt yet; the next pass finds what does not fit.
+const DAMAGED_MAX: usize = 4_096;
+
+/// What all workers of a node share.
+pub struct RepairContext {
+    /// The drives of this node.
+    pub chunks: ChunkStore,
+    /// Reads and writes segments; holds the picture of the grid.
+    pub segments: SegmentStore,
+    /// The metadata.
+    pub rows: Arc<dyn SegmentRows>,
+    /// Stamps and ages.
+    pub clock: Arc<dyn Clock>,
+    /// Draws drives.
+    pub random: Arc<dyn Random>,
+    /// How busy the foreground is, 0 to 1.
+    pub load: Load,
+    /// Periods, ages, pace.
+    pub config: RepairConfig,
+    inner: Inner,
+}
+
+#[derive(Default)]
+struct Inner {
+    damaged: Mutex<VecDeque<(ChunkKey, DriveId)>>,
+    /// Segments whose places are being changed: one worker at a time.
+    moving: Mutex<HashSet<SegmentId>>,
+    emptied: Mutex<BTreeSet<DriveId>>,
+    unrecoverable: AtomicU64,
+}
+
+impl RepairContext {
+    /// Over this node's stores. `load` says how busy the foreground is, 0 to 1.
+    pub fn new(
+        chunks: ChunkStore,
+        segments: SegmentStore,
+        rows: Arc<dyn SegmentRows>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        load: impl Fn() -> f64 + Send + Sync + 'static,
+        config: RepairConfig,
+    ) -> Self {
+        Self { chunks, segments, rows, clock, random, load: Arc::new(load), config, inner: Inner::default() }
+    }
+
+    pub(crate) fn grid(&self) -> Arc<GridSnapshot> {
+        self.segments.grid().load()
+    }
+
+    /// The drive, if it is here, open and in service.
+    pub(crate) fn in_service(&self, id: DriveId) -> Option<Drive> {
+        self.chunks.drive(id).filter(|drive| drive.out_of_service().is_none())
+    }
+
+    /// Drives here that are in service, and that the grid lets us read.
+    pub(crate) fn readable_drives(&self) -> Vec<Drive> {
+        let grid = self.grid();
+        let readable = |drive: &Drive| grid.drive(drive.id()).is_some_and(|seen| seen.state.readable());
+        let mut drives = self.chunks.drives();
+        drives.retain(|drive| drive.out_of_service().is_none() && readable(drive));
+        drives.sort_by_key(Drive::id);
+        drives
+    }
+
+    /// Drives in this state, as the grid sees them.
+    pub(crate) fn drives_in(&self, state: DriveState) -> Vec<DriveId> {
+        self.grid().drives.iter().filter(|drive| drive.state == state).map(|drive| drive.id).collect()
+    }
+
+    /// Queues a damaged chunk for `rebuild`.
+    pub(crate) fn note_damaged(&self, chunk: ChunkKey, drive: DriveId) {
+        let mut damaged = self.inner.damaged.lock();
+        if damaged.len() < DAMAGED_MAX && !damaged.contains(&(chunk, drive)) {
+            damaged.push_back((chunk, drive));
+        }
+    }
+
+    /// Chunks found damaged by reads and by the scrub.
+    pub(crate) fn take_damaged(&self) -> Vec<(ChunkKey, DriveId)> {
+        let mut damaged = self.segments.take_damaged();
+        damaged.extend(self.inner.damaged.lock().drain(..));
+        damaged
+    }
+
+    /// Locks the places of a segment; `None` while another worker changes them.
+    pub(crate) fn lock_segment(self: &Arc<Self>, segment: SegmentId) -> Option<SegmentLock> {
+        self.inner.moving.lock().insert(segment).then(|| SegmentLock { context: self.clone(), segment })
+    }
+
+    pub(crate) fn note_emptied(&self, drive: DriveId) {
+        self.inner.emptied.lock().insert(drive);
+    }
+
+    pub(crate) fn take_emptied(&self) -> Vec<DriveId> {
+        std::mem::take(&mut *self.inner.emptied.lock()).into_iter().collect()
+    }
+
+    pub(crate) fn set_unrecoverable(&self, segments: u64) {
+        self.inner.unrecoverable.store(segments, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unrecoverable(&self) -> u64 {
+        self.inner.unrecoverable.load(Ordering::Relaxed)
+    }
+}
+
+/// Held while the places of one segment change.
+pub(crate) struct SegmentLock {
+    context: Arc<RepairContext>,
+    segment: SegmentId,
+}
+
+impl Drop for SegmentLock {
+    fn drop(&mut self) {
+        self.context.inner.moving.lock().remove(&self.segment);
+    }
+}

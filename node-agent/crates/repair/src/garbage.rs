@@ -1,0 +1,105 @@
+//! `collect-garbage`: removes the chunks of deleted and overwritten versions.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grid_types::{ChunkKey, DriveId, ShardId, Timestamp};
+
+use crate::context::RepairContext;
+use crate::{Counters, RepairError, Step, Worker};
+
+pub(crate) struct CollectGarbage {
+    context: Arc<RepairContext>,
+    shards: VecDeque<ShardId>,
+    in_pass: bool,
+    counters: Counters,
+}
+
+impl CollectGarbage {
+    pub fn new(context: Arc<RepairContext>) -> Self {
+        Self { context, shards: VecDeque::new(), in_pass: false, counters: Counters::default() }
+    }
+
+    async fn work(&mut self) -> Result<Step, RepairError> {
+        if self.shards.is_empty() {
+            let every = self.context.config.garbage_every;
+            // Before the drives are known every one of them would look like removed.
+            if std::mem::take(&mut self.in_pass) || self.context.grid().drives.is_empty() {
+                return Ok(Step::Idle(every));
+            }
+            self.shards.extend(self.context.rows.shards());
+            self.in_pass = true;
+        }
+        let Some(&shard) = self.shards.front() else { return Ok(Step::Busy) };
+        let more = self.collect(shard).await?;
+        if !more {
+            self.shards.pop_front();
+        }
+        Ok(Step::Busy)
+    }
+
+    /// One page of one shard; true when more may follow.
+    async fn collect(&mut self, shard: ShardId) -> Result<bool, RepairError> {
+        let now = self.context.clock.now();
+        let age = u64::try_from(self.context.config.garbage_age.as_micros()).unwrap_or(u64::MAX);
+        let before = Timestamp(now.0.saturating_sub(age));
+        let limit = self.context.config.page;
+        let rows = self.context.rows.garbage(shard, before, limit).await?;
+        let grid = self.context.grid();
+        let mut by_drive: BTreeMap<DriveId, Vec<ChunkKey>> = BTreeMap::new();
+        for row in &rows {
+            for (chunk, drive) in row.segment.chunks() {
+                by_drive.entry(drive).or_default().push(chunk);
+            }
+        }
+        let mut unconfirmed = BTreeSet::new();
+        for (id, chunks) in by_drive {
+            // A drive that left the grid took its chunks with it.
+            if grid.drive(id).is_none() && self.context.chunks.drive(id).is_none() {
+                continue;
+            }
+            let count = chunks.len() as u64;
+            match self.context.in_service(id) {
+                Some(drive) => match drive.remove(chunks).await {
+                    Ok(()) => self.counters.done += count,
+                    Err(error) => {
+                        self.counters.failed(error);
+                        unconfirmed.insert(id);
+                    }
+                },
+                None => drop(unconfirmed.insert(id)),
+            }
+        }
+        let waits = |row: &&meta_store::rows::GarbageRow| {
+            row.segment.drives.iter().flatten().any(|drive| unconfirmed.contains(drive))
+        };
+        self.counters.waiting = rows.iter().filter(waits).count() as u64;
+        let done: Vec<u64> = rows.iter().filter(|row| !waits(row)).map(|row| row.sequence).collect();
+        // Rows that wait for an absent drive stay first: beyond a page of them nothing moves until it is back or removed.
+        let more = rows.len() == limit && !done.is_empty();
+        if !done.is_empty() {
+            self.context.rows.garbage_done(shard, done).await?;
+        }
+        Ok(more)
+    }
+}
+
+impl Worker for CollectGarbage {
+    fn name(&self) -> &'static str {
+        "collect-garbage"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "removes the chunks of deleted and overwritten objects"
+    }
+
+    fn step(&mut self) -> BoxFuture<'_, Result<Step, RepairError>> {
+        self.work().boxed()
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters.clone()
+    }
+}

@@ -10,8 +10,13 @@ use grid_types::{ChunkKey, DriveId, ShardId, Timestamp};
 use crate::context::RepairContext;
 use crate::{Counters, RepairError, Step, Worker};
 
+/// Rows of the widest page; what lies behind so many rows that wait for an absent drive waits as well.
+const PAGE_MAX: usize = 16_384;
+
 pub(crate) struct CollectGarbage {
     context: Arc<RepairContext>,
+    /// Rows of the next page.
+    limit: usize,
     shards: VecDeque<ShardId>,
     in_pass: bool,
     counters: Counters,
@@ -19,7 +24,8 @@ pub(crate) struct CollectGarbage {
 
 impl CollectGarbage {
     pub fn new(context: Arc<RepairContext>) -> Self {
-        Self { context, shards: VecDeque::new(), in_pass: false, counters: Counters::default() }
+        let limit = context.config.page;
+        Self { context, limit, shards: VecDeque::new(), in_pass: false, counters: Counters::default() }
     }
 
     async fn work(&mut self) -> Result<Step, RepairError> {
@@ -45,7 +51,7 @@ impl CollectGarbage {
         let now = self.context.clock.now();
         let age = u64::try_from(self.context.config.garbage_age.as_micros()).unwrap_or(u64::MAX);
         let before = Timestamp(now.0.saturating_sub(age));
-        let limit = self.context.config.page;
+        let limit = self.limit;
         let rows = self.context.rows.garbage(shard, before, limit).await?;
         let grid = self.context.grid();
         let mut by_drive: BTreeMap<DriveId, Vec<ChunkKey>> = BTreeMap::new();
@@ -77,12 +83,18 @@ impl CollectGarbage {
         };
         self.counters.waiting = rows.iter().filter(waits).count() as u64;
         let done: Vec<u64> = rows.iter().filter(|row| !waits(row)).map(|row| row.sequence).collect();
-        // Rows that wait for an absent drive stay first: beyond a page of them nothing moves until it is back or removed.
-        let more = rows.len() == limit && !done.is_empty();
-        if !done.is_empty() {
-            self.context.rows.garbage_done(shard, done).await?;
+        let full = rows.len() == limit;
+        if done.is_empty() {
+            // Rows that wait for an absent drive stay first: look beyond them.
+            let wider = full && limit < PAGE_MAX;
+            self.limit = if wider { (limit * 4).min(PAGE_MAX) } else { self.context.config.page };
+            return Ok(wider);
         }
-        Ok(more)
+        self.context.rows.garbage_done(shard, done).await?;
+        if !full {
+            self.limit = self.context.config.page;
+        }
+        Ok(full)
     }
 }
 

@@ -49,13 +49,22 @@ pub(crate) struct Inventory {
     context: Arc<RepairContext>,
     pass: Option<Pass>,
     queue: VecDeque<DriveId>,
+    in_round: bool,
+    /// The operator ordered this round: drives are looked at whether they are due or not.
     now: bool,
     counters: Counters,
 }
 
 impl Inventory {
     pub fn new(context: Arc<RepairContext>) -> Self {
-        Self { context, pass: None, queue: VecDeque::new(), now: false, counters: Counters::default() }
+        Self {
+            context,
+            pass: None,
+            queue: VecDeque::new(),
+            in_round: false,
+            now: false,
+            counters: Counters::default(),
+        }
     }
 
     async fn work(&mut self) -> Result<Step, RepairError> {
@@ -88,7 +97,7 @@ impl Inventory {
     }
 
     async fn next_drive(&mut self) -> Result<Step, RepairError> {
-        if self.queue.is_empty() {
+        if !std::mem::replace(&mut self.in_round, true) {
             self.queue.extend(self.context.readable_drives().iter().map(Drive::id));
         }
         let every = self.context.config.inventory_every;
@@ -104,6 +113,7 @@ impl Inventory {
             return Ok(Step::Busy);
         }
         self.now = false;
+        self.in_round = false;
         Ok(Step::Idle(every.min(std::time::Duration::from_secs(600))))
     }
 
@@ -186,6 +196,7 @@ impl Worker for Inventory {
 
     fn run_now(&mut self) {
         self.now = true;
+        self.in_round = false;
         self.queue.clear();
     }
 }

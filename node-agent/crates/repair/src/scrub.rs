@@ -49,13 +49,22 @@ pub(crate) struct Scrub {
     pass: Option<Pass>,
     /// Drives of this round still to be looked at.
     queue: VecDeque<DriveId>,
+    in_round: bool,
+    /// The operator ordered this round: drives are looked at whether they are due or not.
     now: bool,
     counters: Counters,
 }
 
 impl Scrub {
     pub fn new(context: Arc<RepairContext>) -> Self {
-        Self { context, pass: None, queue: VecDeque::new(), now: false, counters: Counters::default() }
+        Self {
+            context,
+            pass: None,
+            queue: VecDeque::new(),
+            in_round: false,
+            now: false,
+            counters: Counters::default(),
+        }
     }
 
     async fn work(&mut self) -> Result<Step, RepairError> {
@@ -85,7 +94,7 @@ impl Scrub {
     }
 
     async fn next_drive(&mut self) -> Result<Step, RepairError> {
-        if self.queue.is_empty() {
+        if !std::mem::replace(&mut self.in_round, true) {
             self.queue.extend(self.context.readable_drives().iter().map(Drive::id));
         }
         let every = self.context.config.scrub_every;
@@ -105,6 +114,7 @@ impl Scrub {
             return Ok(Step::Busy);
         }
         self.now = false;
+        self.in_round = false;
         self.counters.pass = None;
         Ok(Step::Idle(LOOK_EVERY.min(every)))
     }
@@ -191,6 +201,7 @@ impl Worker for Scrub {
 
     fn run_now(&mut self) {
         self.now = true;
+        self.in_round = false;
         self.queue.clear();
     }
 }

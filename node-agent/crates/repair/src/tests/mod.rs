@@ -1,1 +1,9 @@
+//! Workers over real metadata and segments on simulated drives.
 
+mod garbage;
+mod inventory;
+mod rebuild;
+mod registry;
+mod rig;
+mod scrub;
+mod survival;

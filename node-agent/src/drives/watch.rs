@@ -231,7 +231,10 @@ impl Watcher {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.look_at_all(),
+                _ = ticks.tick() => {
+                    self.suspect_slow();
+                    self.look_at_all();
+                }
                 Some(event) = self.work.join_next() => match event {
                     Ok(event) => self.on_event(event),
                     Err(error) => tracing::error!(%error, "a look at a drive broke off"),
@@ -340,6 +343,13 @@ impl Watcher {
             }
             Look::Gone(reason) => self.lose(id, reason, true),
             Look::Broken(reason) => self.fail(id, reason),
+        }
+    }
+
+    /// Drives that writes went on without: no new chunks until a probe succeeds, which the next look starts.
+    fn suspect_slow(&mut self) {
+        for id in self.start.grid.take_slow_drives() {
+            self.lose(id, "writes had to go on without it twice within a minute".to_owned(), false);
         }
     }
 

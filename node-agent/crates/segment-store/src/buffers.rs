@@ -41,6 +41,11 @@ impl BufferPool {
         StripeBuffer { bytes, len, pool: self.clone(), _held: held }
     }
 
+    /// Gives idle memory back.
+    pub fn clear(&self) {
+        *self.idle.lock() = Idle::default();
+    }
+
     fn give_back(&self, bytes: Vec<u8>) {
         if bytes.len() < KEPT_BUFFER_BYTES_MIN {
             return;

@@ -258,7 +258,7 @@ impl ChunkSet {
 
     fn cut_off(&mut self, index: usize, why: &str) {
         if let Some(drive) = self.chunks[index].as_ref().map(|chunk| chunk.drive) {
-            let again = self.shared.slow.note(drive);
+            let again = self.shared.grid.slow.note(drive);
             tracing::warn!(segment = %self.id, index, %drive, again, "chunk cut off: its drive {why}");
             let cause = format!("drive {drive} {why}");
             self.give_up(index, Failure { cause, code: ErrorCode::DriveFailed });
@@ -346,7 +346,7 @@ impl ChunkSet {
             }
         }
         for drive in unsettled {
-            let again = self.shared.slow.note(drive);
+            let again = self.shared.grid.slow.note(drive);
             tracing::warn!(segment = %self.id, %drive, again, "chunk left behind: its drive did not sync in time");
             let cause = format!("drive {drive} did not sync in time");
             self.failure.get_or_insert(Failure { cause, code: ErrorCode::DriveFailed });

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sys::Random;
 
 use crate::buffers::BufferPool;
-use crate::health::{DamagedChunks, SlowDrives};
+use crate::health::DamagedChunks;
 use crate::{GridView, SegmentConfig, SegmentError, SegmentReader, SegmentSpec, SegmentWriter};
 
 /// Seals, codes and spreads segments. Cheap to clone.
@@ -30,7 +30,6 @@ pub(crate) struct Shared {
     pub config: SegmentConfig,
     pub buffers: Arc<BufferPool>,
     pub damaged: DamagedChunks,
-    pub slow: SlowDrives,
     codes: Mutex<BTreeMap<(u8, u8), ErasureCode>>,
 }
 
@@ -51,7 +50,6 @@ impl SegmentStore {
             config,
             buffers: Arc::default(),
             damaged: DamagedChunks::default(),
-            slow: SlowDrives::default(),
             codes: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -78,15 +76,14 @@ impl SegmentStore {
         self.shared.damaged.take()
     }
 
-    /// Drives that were cut off twice within a minute since the last call. Whoever watches the drives sets their write
-    /// score to 0 until a probe succeeds.
-    pub fn take_slow_drives(&self) -> Vec<DriveId> {
-        self.shared.slow.take()
+    /// Gives buffers kept for the next stripe back to the system: for an idle node.
+    pub fn trim_memory(&self) {
+        self.shared.buffers.clear();
     }
 
     /// Chunks that writes left behind since the start, for metrics.
     pub fn cut_offs(&self) -> u64 {
-        self.shared.slow.cut_offs()
+        self.shared.grid.slow.cut_offs()
     }
 }
 

@@ -146,7 +146,7 @@ async fn a_stuck_drive_is_cut_off_and_reported() {
             assert!(!missing.is_empty(), "{profile} {size}");
             assert!(segment.drives.iter().flatten().all(|drive| *drive != rig.ids[1]), "{profile} {size}");
             assert!(rig.get_all(&segment).await.unwrap() == plain, "{profile} {size}");
-            let slow = rig.store.take_slow_drives();
+            let slow = rig.grid.take_slow_drives();
             assert_eq!(slow.contains(&rig.ids[1]), round == 2, "{profile} {size}, round {round}: {slow:?}");
         }
         assert!(rig.store.cut_offs() >= 2);

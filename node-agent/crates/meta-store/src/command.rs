@@ -147,6 +147,18 @@ pub enum Command {
         /// The rows.
         sequences: Vec<u64>,
     },
+    /// Brings back a version that a rebuild found on the drives, with its own stamp. Does nothing (`Outcome::Done`) where
+    /// the key has a version as new or newer.
+    RestoreVersion {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: ObjectKey,
+        /// The row; `stamp` is kept, `segment_count` is overwritten.
+        version: VersionRow,
+        /// The segments, in order; owners name this version.
+        segments: Vec<(SegmentOwner, Segment)>,
+    },
 }
 
 /// What a command did.
@@ -184,7 +196,8 @@ impl Command {
             | Self::PutPart { bucket, key, .. }
             | Self::CompleteUpload { bucket, key, .. }
             | Self::AbortUpload { bucket, key, .. }
-            | Self::Relocate { bucket, key, .. } => Some((*bucket, key)),
+            | Self::Relocate { bucket, key, .. }
+            | Self::RestoreVersion { bucket, key, .. } => Some((*bucket, key)),
             Self::Reap { .. } | Self::GarbageDone { .. } => None,
         }
     }

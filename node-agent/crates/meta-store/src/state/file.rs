@@ -438,6 +438,11 @@ impl ShardFile {
         }
     }
 
+    /// See `Writer::forget_log`. The file must not have a group yet.
+    pub(crate) fn forget_log(&self) -> Result<(), StateError> {
+        self.writer.lock().forget_log()
+    }
+
     /// Looks at every page and row of the file.
     pub(crate) fn check(&self) -> Result<(), StateError> {
         let connection = match &self.storage {

@@ -131,6 +131,28 @@ impl Writer {
         Ok(Outcome::Written { version: stored.row })
     }
 
+    pub(super) fn restore_version(&mut self, command: &Command) -> Result<Outcome, CommandError> {
+        let Command::RestoreVersion { bucket, key, version, segments } = command else {
+            unreachable!("dispatched by kind");
+        };
+        self.open_stub(*bucket, None)?;
+        let newest = newest(&self.connection, *bucket, key.as_str())?;
+        if newest.as_ref().is_some_and(|found| found.stored.row.stamp >= version.stamp) {
+            return Ok(Outcome::Done);
+        }
+        let count = self.check_segments(version.version, segments, version.size, false)?;
+        if let Some(old) = newest {
+            self.remove_version(*bucket, key, &old)?;
+        }
+        let row = VersionRow { segment_count: count, ..version.clone() };
+        let owner = self.next_sequence()?;
+        self.insert_owner(owner, *bucket, key, row.version)?;
+        self.insert_segments(owner, segments)?;
+        let stored = StoredVersion { row, inline: false, upload: None };
+        self.insert_version(*bucket, key, owner, owner, &stored)?;
+        Ok(Outcome::Written { version: stored.row })
+    }
+
     pub(super) fn delete_version(&mut self, command: &Command) -> Result<Outcome, CommandError> {
         let Command::DeleteVersion { bucket, key, bucket_generation, version, condition } = command else {
             unreachable!("dispatched by kind");

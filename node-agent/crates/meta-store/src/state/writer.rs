@@ -257,6 +257,7 @@ impl Writer {
             Command::AbortUpload { .. } => self.abort_upload(command),
             Command::Relocate { .. } => self.relocate(command),
             Command::Reap { segments } => self.reap(segments),
+            Command::RestoreVersion { .. } => self.restore_version(command),
             Command::GarbageDone { sequences } => self.garbage_done(sequences),
         }
     }
@@ -282,6 +283,20 @@ impl Writer {
     pub(super) fn set_range(&mut self, range: ShardRange) -> Result<(), StateError> {
         set_meta(&self.connection, META_RANGE, &range)?;
         self.range = range;
+        Ok(())
+    }
+
+    /// Makes a restored file like that of a new shard, whose log is empty: what led here is no longer known.
+    pub(super) fn forget_log(&mut self) -> Result<(), StateError> {
+        let applied = Applied { index: None, log_id: Vec::new(), ..self.applied.clone() };
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        set_meta(&self.connection, META_APPLIED, &applied)?;
+        self.connection.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([META_MEMBERSHIP])?;
+        if self.split.as_ref().is_some_and(|split| !split.committed) {
+            self.set_split(None)?;
+        }
+        self.connection.execute_batch("COMMIT")?;
+        self.applied = applied;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The entry point: routes questions and commands to shards.
 
+mod backup;
 mod buckets;
 mod homes;
 mod maintenance;
@@ -34,6 +35,7 @@ use crate::root::{Record, RecordKind, RecordWrite};
 use crate::state::{Limits, ShardFile, ShardRange, sqlite_version_is_safe};
 use crate::{MetaConfig, MetaError};
 
+pub use self::backup::{ImagePieces, ShardImage, image_pieces};
 pub use self::repair::SegmentPage;
 
 /// How long a call waits for a shard that is not available before it says so.

@@ -1,4 +1,5 @@
 //! The whole store on real and simulated disks.
 
+mod backup_tests;
 mod fixture;
 mod lifecycle_tests;

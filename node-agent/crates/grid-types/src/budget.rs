@@ -88,7 +88,7 @@ impl MemoryBudget {
     }
 
     /// Waits in line for `bytes`. Safe to drop: a dropped waiter leaves the line.
-    pub fn acquire(&self, bytes: u64) -> impl Future<Output = Result<MemoryPermit, BudgetError>> {
+    pub fn acquire(&self, bytes: u64) -> impl Future<Output = Result<MemoryPermit, BudgetError>> + use<> {
         Acquire { budget: self.clone(), bytes, ticket: None }
     }
 
@@ -187,3 +187,7 @@ impl Drop for Acquire {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -69,3 +69,7 @@ impl DriveState {
         matches!(self, Self::Active | Self::Suspect | Self::Draining)
     }
 }
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

@@ -117,3 +117,7 @@ impl fmt::Display for ShardId {
 /// One ordered list of drives, interned by a metadata shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlacementSetId(pub u64);
+
+#[cfg(test)]
+#[path = "id_tests.rs"]
+mod tests;

@@ -81,3 +81,7 @@ impl fmt::Display for ObjectKey {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+#[path = "name_tests.rs"]
+mod tests;

@@ -109,3 +109,7 @@ fn parse(text: &str) -> Option<Profile> {
     };
     (profile.total_chunks() <= CHUNKS_PER_SEGMENT_MAX).then_some(profile)
 }
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

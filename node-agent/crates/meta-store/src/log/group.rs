@@ -256,7 +256,7 @@ pub(crate) fn answer() -> (Flushed, oneshot::Receiver<Result<(), LogError>>) {
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 
-pub(crate) async fn wait(flushed: oneshot::Receiver<Result<(), LogError>>) -> Result<(), LogError> {
+async fn wait(flushed: oneshot::Receiver<Result<(), LogError>>) -> Result<(), LogError> {
     let gone = |_| LogError::Stopped { reason: "its writer has ended".to_owned() };
     flushed.await.map_err(gone)?
 }

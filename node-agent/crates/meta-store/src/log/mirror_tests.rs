@@ -270,14 +270,20 @@ pub(super) async fn mend_and_fill(seed: u64, mutant: &MutantDisk) -> Result<(), 
     let drives = [wrap(1, &a), wrap(3, &c)];
     let (log, group) = open(&drives).map_err(text)?;
     holds(&group, 61).await?;
-    log.set_home(drives.to_vec()).await.map_err(text)?;
+    // The log goes on while it is copied: the file that was written then grows and is closed.
+    let shared = group.shared.clone();
+    let home = drives.to_vec();
+    let copy = move || shared.copy_home(&home).map(|copied| (shared, home, copied));
+    let (shared, home, copied) = tokio::task::spawn_blocking(copy).await.unwrap().map_err(text)?;
+    group.append(entries(61..100, 300)).await.map_err(text)?;
+    tokio::task::spawn_blocking(move || shared.join_home(home, copied)).await.unwrap().map_err(text)?;
     a.pull();
-    group.append(entries(61..62, 300)).await.map_err(text)?;
+    group.append(entries(100..101, 300)).await.map_err(text)?;
     drop((log, group));
 
     let c = c.power_cut();
     let (_log, group) = open(&[wrap(3, &c)]).map_err(text)?;
-    holds(&group, 62).await
+    holds(&group, 101).await
 }
 
 #[tokio::test]
@@ -287,5 +293,6 @@ async fn what_was_mended_or_filled_can_be_relied_on_at_once() {
         mend_and_fill(seed, &mutant).await.unwrap();
         assert!(mutant.sites().contains(&SyncSite::File("log: mended file")));
         assert!(mutant.sites().contains(&SyncSite::File("log: filled file")));
+        assert!(mutant.sites().contains(&SyncSite::File("log: filled end of file")));
     }
 }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use grid_types::{DriveId, MemoryBudget, ShardId};
 use parking_lot::{Condvar, Mutex};
 use sys::Random;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::cache::RecentCache;
+use super::fill::{self, Copied};
 use super::format::{FileSeal, Kind, RECORD_HEADER, parse_record};
-use super::group::{Flushed, answer, wait};
+use super::group::{Flushed, answer};
 use super::index::{CallId, GroupIndex, Place};
 use super::mirror::Mirror;
 use super::writer::{Call, CallKind, Control, Writer};
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     budget: MemoryBudget,
     cache: Mutex<RecentCache>,
     mirrors: Mutex<Vec<Arc<Mirror>>>,
+    home_change: Mutex<()>,
     status: Mutex<LogStatus>,
     mirror_errors: AtomicU64,
 }
@@ -141,6 +143,7 @@ impl SharedLog {
             wake: Condvar::new(),
             batches: watch::Sender::new(0),
             mirrors: Mutex::default(),
+            home_change: Mutex::default(),
             status: Mutex::default(),
             mirror_errors: AtomicU64::new(0),
         });
@@ -166,11 +169,15 @@ impl SharedLog {
     }
 
     /// Makes the mirrors follow the drives in service: a mirror that is not among them leaves, others are filled and join
-    /// until there are `home::MIRRORS_WANTED`. A drive that cannot be filled is left out, with a warning.
+    /// until there are `home::MIRRORS_WANTED`. The log goes on while they are filled. A drive that cannot be filled is
+    /// left out, with a warning. Cancellation: runs to its end all the same.
     pub async fn set_home(&self, drives: Vec<HomeDrive>) -> Result<(), LogError> {
-        let (answer, done) = answer();
-        self.shared.control(Control::SetHome { drives, answer })?;
-        wait(done).await
+        let shared = self.shared.clone();
+        let change = tokio::task::spawn_blocking(move || shared.set_home(drives));
+        change.await.map_err(|error| LogError::Io {
+            operation: "change the mirrors",
+            source: Arc::new(std::io::Error::other(error)),
+        })?
     }
 
     /// Writes what was asked for and ends. Later calls fail with `Stopped`.
@@ -258,6 +265,36 @@ impl Shared {
         }
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// Blocks until the mirrors are changed.
+    fn set_home(&self, drives: Vec<HomeDrive>) -> Result<(), LogError> {
+        // One change at a time: two would fill the same drive.
+        let _one = self.home_change.lock();
+        let copied = self.copy_home(&drives)?;
+        self.join_home(drives, copied)
+    }
+
+    /// Copies the log to those of the drives that are to become mirrors. Blocks.
+    pub(crate) fn copy_home(&self, drives: &[HomeDrive]) -> Result<Vec<Copied>, LogError> {
+        let (sender, plan) = oneshot::channel();
+        self.control(Control::PlanHome { drives: drives.to_vec(), plan: sender })?;
+        let plan = plan.blocking_recv().map_err(|_| self.stopped())?;
+        let copy = |drive: &HomeDrive| match fill::copy(drive, &plan.from, self, &plan.files) {
+            Ok(copied) => Some(copied),
+            Err(error) => {
+                tracing::warn!(drive = %drive.id, %error, "a drive cannot become a mirror of the metadata log");
+                None
+            }
+        };
+        Ok(plan.newcomers.iter().filter_map(copy).collect())
+    }
+
+    /// Makes the mirrors follow the drives. Blocks.
+    pub(crate) fn join_home(&self, drives: Vec<HomeDrive>, copied: Vec<Copied>) -> Result<(), LogError> {
+        let (answer, done) = answer();
+        self.control(Control::SetHome { drives, copied, answer })?;
+        done.blocking_recv().map_err(|_| self.stopped())?
     }
 
     fn control(&self, control: Control) -> Result<(), LogError> {

@@ -21,8 +21,9 @@ const MUTANT_SEEDS: u64 = 1_000;
 const GROUPS: u64 = 3;
 
 /// Every sync call of the log. One that is new belongs here; one that no seed misses is not needed.
-const SITES: [SyncSite; 10] = [
+const SITES: [SyncSite; 11] = [
     SyncSite::File("log: batch"),
+    SyncSite::File("log: filled end of file"),
     SyncSite::File("log: filled file"),
     SyncSite::File("log: mended file"),
     SyncSite::File("log: mirror set"),
@@ -370,10 +371,11 @@ fn run(seed: u64, hazards: Hazards, skipped: Option<SyncSite>) -> Result<BTreeSe
 }
 
 /// As `run`, with mirrors that are mended, filled and then left alone.
-fn run_mend_and_fill(seed: u64, skipped: Option<SyncSite>) -> Result<(), String> {
+fn run_mend_and_fill(seed: u64, skipped: Option<SyncSite>) -> Result<BTreeSet<SyncSite>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mutant = MutantDisk::new(Arc::new(FaultDisk::new(0)), skipped);
-    runtime.block_on(mend_and_fill(seed, &mutant))
+    runtime.block_on(mend_and_fill(seed, &mutant))?;
+    Ok(mutant.sites())
 }
 
 #[test]
@@ -397,6 +399,7 @@ fn every_sync_matters() {
         for hazards in [Hazards::None, Hazards::Kills, Hazards::Mirrors] {
             seen.extend(run(seed, hazards, None).unwrap());
         }
+        seen.extend(run_mend_and_fill(seed, None).unwrap());
     }
     assert_eq!(seen, BTreeSet::from(SITES), "the list of sync sites is complete");
     for site in SITES {

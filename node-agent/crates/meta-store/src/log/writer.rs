@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use grid_types::{DriveId, MemoryPermit, ShardId};
+use tokio::sync::oneshot;
 
-use super::fill;
+use super::fill::{self, Copied, Ends};
 use super::format::{BatchBuffer, ClosedFile, FileSeal, FileStart, Kind, Record};
 use super::group::Flushed;
 use super::head::Head;
@@ -44,12 +45,24 @@ pub(crate) enum CallKind {
 
 /// Something the node asked for.
 pub(crate) enum Control {
-    SetHome { drives: Vec<HomeDrive>, answer: Flushed },
+    /// Which of the drives are to be filled, and with what.
+    PlanHome { drives: Vec<HomeDrive>, plan: oneshot::Sender<HomePlan> },
+    /// Makes the mirrors follow the drives, newcomers being filled as planned.
+    SetHome { drives: Vec<HomeDrive>, copied: Vec<Copied>, answer: Flushed },
+}
+
+/// Drives that ought to become mirrors, and what they lack.
+pub(crate) struct HomePlan {
+    pub newcomers: Vec<HomeDrive>,
+    pub from: Vec<Arc<Mirror>>,
+    pub files: Ends,
 }
 
 impl Control {
     pub(crate) fn answer(self, result: Result<(), LogError>) {
         match self {
+            // The asker sees that its plan never came.
+            Self::PlanHome { .. } => {}
             Self::SetHome { answer, .. } => answer(result),
         }
     }
@@ -229,7 +242,9 @@ impl Writer {
         }
         for control in controls {
             match control {
-                Control::SetHome { drives, answer } => match self.set_home(&drives) {
+                // Who does not wait any more needs no plan.
+                Control::PlanHome { drives, plan } => drop(plan.send(self.plan_home(&drives))),
+                Control::SetHome { drives, copied, answer } => match self.set_home(&drives, &copied) {
                     Ok(()) => answer(Ok(())),
                     Err(error @ LogError::Stopped { .. }) => {
                         answer(Err(error.clone()));
@@ -563,26 +578,41 @@ impl Writer {
         self.shared.set_status(|status| (status.mirrors, status.epoch) = (ids, epoch));
     }
 
+    fn plan_home(&self, drives: &[HomeDrive]) -> HomePlan {
+        let now = &self.set.drives;
+        let wanted = home::choose(drives, now).into_iter();
+        HomePlan {
+            newcomers: wanted.filter(|drive| !now.contains(&drive.id)).collect(),
+            from: self.mirrors.all(),
+            files: self.ends(),
+        }
+    }
+
+    fn ends(&self) -> Ends {
+        self.files.iter().map(|(file, info)| (*file, info.end)).collect()
+    }
+
     /// Makes the mirrors follow the drives in service.
-    fn set_home(&mut self, drives: &[HomeDrive]) -> Result<(), LogError> {
+    fn set_home(&mut self, drives: &[HomeDrive], copied: &[Copied]) -> Result<(), LogError> {
         let now = self.set.drives.clone();
         let wanted = home::choose(drives, &now);
-        if wanted.is_empty() {
-            return Err(LogError::Invalid("the metadata log needs a drive".to_owned()));
-        }
-        let is_wanted = |mirror: &Arc<Mirror>| wanted.iter().any(|drive| drive.id == mirror.drive.id);
         let mut changed = false;
-        for drive in wanted.iter().filter(|drive| !now.contains(&drive.id)) {
-            let files: Vec<(u64, u64)> = self.files.iter().map(|(file, info)| (*file, info.end)).collect();
-            let joined = fill::fill(drive, &self.mirrors.all(), &self.shared, &files, self.file)
+        for copied in copied {
+            let id = copied.drive.id;
+            if now.contains(&id) || !wanted.iter().any(|drive| drive.id == id) {
+                continue;
+            }
+            let from = self.mirrors.all();
+            let joined = fill::complete(copied, &from, &self.shared, &self.ends(), self.file)
                 .and_then(|mirror| self.mirrors.add(mirror));
             match joined {
                 Ok(()) => changed = true,
                 Err(error) => {
-                    tracing::warn!(drive = %drive.id, %error, "a drive cannot become a mirror of the metadata log");
+                    tracing::warn!(drive = %id, %error, "a drive cannot become a mirror of the metadata log");
                 }
             }
         }
+        let is_wanted = |mirror: &Arc<Mirror>| wanted.iter().any(|drive| drive.id == mirror.drive.id);
         let leaving: Vec<Arc<Mirror>> =
             self.mirrors.all().into_iter().filter(|mirror| !is_wanted(mirror)).collect();
         if leaving.len() == self.mirrors.all().len() {

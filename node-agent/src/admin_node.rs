@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use admin_api::metrics::{BudgetSample, DriveSample, NodeSample};
+use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
     AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
     VerifyReport,
@@ -14,6 +14,7 @@ use chunk_store::{ChunkError, ChunkStore};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, ProfileChoice};
+use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use meta_store::MetaStore;
 use segment_store::GridView;
@@ -62,10 +63,22 @@ pub struct AdminNodeParts {
     pub warnings: Vec<String>,
 }
 
+/// The listeners, once they are bound.
+pub struct OpenDoors {
+    /// S3 endpoint.
+    pub s3_url: String,
+    /// The operator's endpoint.
+    pub admin_url: String,
+    /// Open connections of S3.
+    pub s3: ConnectionCount,
+    /// Open connections of the admin port.
+    pub admin: ConnectionCount,
+}
+
 /// The node as the operator's door sees it.
 pub struct AdminNode {
     parts: AdminNodeParts,
-    doors: OnceLock<(String, String)>,
+    doors: OnceLock<OpenDoors>,
 }
 
 type NodeFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
@@ -77,9 +90,9 @@ impl AdminNode {
     }
 
     /// The endpoints, once they are bound.
-    pub fn set_doors(&self, s3: String, admin: String) {
+    pub fn set_doors(&self, doors: OpenDoors) {
         // Called once, at the end of the start.
-        let _ = self.doors.set((s3, admin));
+        let _ = self.doors.set(doors);
     }
 
     fn uptime(&self) -> Duration {
@@ -211,15 +224,15 @@ impl Node for AdminNode {
                     .into_iter()
                     .filter_map(|drive| Some(format!("{}: {}", drive.path, drive.problem?))),
             );
-            let (s3, admin) = self.doors.get().cloned().unwrap_or_default();
+            let doors = self.doors.get();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 grid: self.parts.identity.grid,
                 node: self.parts.identity.node,
                 incarnation: self.parts.identity.incarnation,
                 uptime_seconds: self.uptime().as_secs(),
-                s3: vec![s3],
-                admin: vec![admin],
+                s3: doors.iter().map(|doors| doors.s3_url.clone()).collect(),
+                admin: doors.iter().map(|doors| doors.admin_url.clone()).collect(),
                 region: self.parts.region.clone(),
                 profile: self.parts.profile.to_string(),
                 promise: self.promise(&grid),
@@ -268,7 +281,10 @@ impl Node for AdminNode {
                     total_bytes: self.parts.budget.total(),
                     available_bytes: self.parts.budget.available(),
                 }],
-                doors: Vec::new(),
+                doors: self.doors.get().map_or_else(Vec::new, |doors| {
+                    let sample = |door, count: &ConnectionCount| DoorSample { door, connections: count.get() as u64 };
+                    vec![sample("s3", &doors.s3), sample("admin", &doors.admin)]
+                }),
                 jobs: self.jobs().await?,
                 process: process.unwrap_or_default(),
                 access_log_dropped: self.parts.access_log.dropped(),

@@ -2,6 +2,7 @@
 
 mod check;
 mod discovery;
+mod lock;
 mod score;
 mod table;
 mod watch;
@@ -12,5 +13,6 @@ mod discovery_tests;
 mod score_tests;
 
 pub use discovery::{Discovered, DiscoveryError, OurDrive, ProblemFolder, discover};
+pub use lock::DriveLock;
 pub use score::Scores;
 pub use watch::{DriveOrder, DriveWatch, WatchConfig, WatchStart, WatchedDrive};

@@ -1,6 +1,7 @@
 //! The wiring, in row order: self-test, drives, keys, metadata, chunks, segments, objects, access, repair, doors. And
 //! back: doors drain first, metadata stops last.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +22,10 @@ use segment_store::{GridView, SegmentConfig, SegmentStore};
 use sys::{Clock, Random};
 
 use crate::access_log::{AccessLog, Observers};
-use crate::admin_node::{AdminNode, AdminNodeParts};
+use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
 use crate::config::{Config, DegradedWrites, TlsMode};
 use crate::drives::{
-    Discovered, DiscoveryError, DriveWatch, OurDrive, ProblemFolder, WatchConfig, WatchStart, WatchedDrive,
+    Discovered, DiscoveryError, DriveLock, DriveWatch, OurDrive, ProblemFolder, WatchConfig, WatchStart, WatchedDrive,
     discover,
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
@@ -55,6 +56,14 @@ pub enum StartError {
     /// Labelled drives, none of which opens.
     #[error("none of this node's drives can be opened:\n{0}")]
     NoDrive(String),
+    /// Another process has a drive.
+    #[error("{path}: {source}")]
+    Locked {
+        /// The drive's folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The root key.
     #[error("{0}; without the root key nothing can be read: put a copy there")]
     RootKey(#[from] keyring::KeyringError),
@@ -113,6 +122,12 @@ impl Node {
         for problem in &problems {
             tracing::warn!(path = %problem.path.display(), reason = problem.reason, "a folder is not in service");
         }
+        let mut locks = BTreeMap::new();
+        for drive in &drives {
+            let lock = DriveLock::take(&drive.path)
+                .map_err(|source| StartError::Locked { path: drive.path.clone(), source })?;
+            locks.insert(drive.label.drive, lock);
+        }
         let drive_config = DriveConfig::default();
         let opened = open_drives(&drives, &clock, &drive_config, &mut problems).await?;
         let state_folder = state_folder(&drives, &opened, &problems)?;
@@ -142,9 +157,6 @@ impl Node {
                     .to_owned(),
             );
         }
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
         let watch = Arc::new(DriveWatch::start(
             WatchStart {
                 store: store.clone(),
@@ -154,6 +166,7 @@ impl Node {
                 random: random.clone(),
                 identity: identity.clone(),
                 drives: watched,
+                locks,
                 problems: problems
                     .into_iter()
                     .filter(|problem| problem.state == DriveState::Foreign)
@@ -271,7 +284,12 @@ impl Node {
             s3_tls: tls_used.0,
             admin_tls: tls_used.1,
         };
-        node.admin_node.set_doors(node.s3_url(), node.admin_url());
+        node.admin_node.set_doors(OpenDoors {
+            s3_url: node.s3_url(),
+            admin_url: node.admin_url(),
+            s3: node.s3.connection_count(),
+            admin: node.admin.connection_count(),
+        });
         tracing::info!(s3 = node.s3_url(), admin = node.admin_url(), socket = %socket.display(), "serving");
         Ok(node)
     }

@@ -18,8 +18,8 @@ use crate::config::{ADMIN_PORT_DEFAULT, Config, LogFormat, ProfileText, S3_PORT_
 use crate::node::{Node, SOCKET_FILE};
 use store::DemoStore;
 
-/// Unix: `sun_path` holds 108 bytes with its end.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Unix: `sun_path` holds 108 bytes with its end; the socket is bound under a longer name first.
+const SOCKET_PATH_BYTES_MAX: usize = 96;
 /// The bucket that the printed line copies into.
 const DEMO_BUCKET: &str = "demo";
 

@@ -38,6 +38,9 @@ impl Serve {
         }
         crate::logging::start(&config.log.level, config.log.format);
         let node = Node::start(&config, Arc::new(RealClock), Arc::new(RealRandom)).await?;
+        for warning in &node.warnings {
+            tracing::warn!("{warning}");
+        }
         super::stop_signal().await?;
         node.shutdown().await;
         Ok(())

@@ -8,6 +8,7 @@ use chunk_store::{Drive, DriveConfig, DriveLabel, DriveSummary, label};
 use grid_types::DriveId;
 use sys::{Clock, Disk, Random, RealDisk};
 
+use super::DriveLock;
 use crate::identity::NodeFile;
 
 /// What a look at a drive found.
@@ -15,7 +16,7 @@ pub enum Look {
     /// As it should be.
     Present(DriveSummary),
     /// It was away and is open again.
-    Reopened(Drive, DriveSummary),
+    Reopened(Drive, DriveSummary, DriveLock),
     /// Not there, or something else is there.
     Gone(String),
     /// There, and broken.
@@ -50,13 +51,19 @@ pub fn look(
         }
         // The handle leads to a file system that was unmounted since.
         Some(_) => Look::Gone("its file system was mounted anew".to_owned()),
-        None => match Drive::open(disk, clock, config) {
-            Ok(drive) => {
-                let summary = drive.summary();
-                Look::Reopened(drive, summary)
+        None => {
+            let lock = match DriveLock::take(path) {
+                Ok(lock) => lock,
+                Err(error) => return Look::Gone(error.to_string()),
+            };
+            match Drive::open(disk, clock, config) {
+                Ok(drive) => {
+                    let summary = drive.summary();
+                    Look::Reopened(drive, summary, lock)
+                }
+                Err(error) => Look::Broken(error.to_string()),
             }
-            Err(error) => Look::Broken(error.to_string()),
-        },
+        }
     }
 }
 
@@ -82,7 +89,7 @@ pub fn take(
     clock: Arc<dyn Clock>,
     random: &dyn Random,
     config: DriveConfig,
-) -> Result<(Drive, DriveSummary), String> {
+) -> Result<(Drive, DriveSummary, DriveLock), String> {
     let path = order.path.display();
     let disk =
         Arc::new(RealDisk::open(&order.path).map_err(|error| format!("{path} cannot be opened: {error}"))?);
@@ -108,6 +115,7 @@ pub fn take(
              --same-file-system-ok to take it all the same"
         ));
     }
+    let lock = DriveLock::take(&order.path).map_err(|error| format!("{path}: {error}"))?;
     if found.is_none() {
         let label = DriveLabel {
             grid: identity.grid,
@@ -126,5 +134,5 @@ pub fn take(
     identity.write(&*disk).map_err(|error| format!("{path}: writing the node file: {error}"))?;
     let drive = Drive::open(disk, clock, config).map_err(|error| error.to_string())?;
     let summary = drive.summary();
-    Ok((drive, summary))
+    Ok((drive, summary, lock))
 }

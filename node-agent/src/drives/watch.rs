@@ -1,7 +1,7 @@
 //! The one task that owns the state of this node's drives: looks at them, scores them, publishes snapshots, opens what
 //! comes back, keeps the metadata home in step, and carries out the operator's orders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use sys::{Clock, Random};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::ProblemFolder;
 use super::check::{Look, Take, look, take};
 use super::table::DriveTable;
+use super::{DriveLock, ProblemFolder};
 pub use super::table::WatchedDrive;
 use crate::identity::{KnownDrive, NodeFile};
 use crate::records::{self, DriveRecord};
@@ -74,6 +74,8 @@ pub struct WatchStart {
     pub identity: NodeFile,
     /// Drives known, opened or not.
     pub drives: Vec<WatchedDrive>,
+    /// Of the drives that are open.
+    pub locks: BTreeMap<DriveId, DriveLock>,
     /// Folders that are none of our drives.
     pub problems: Vec<ProblemFolder>,
     /// Saved beside the data of each new drive, unless it lives elsewhere.
@@ -207,7 +209,7 @@ enum Event {
     Hung(DriveId),
     Probed(DriveId, Result<DriveSummary, String>),
     Took {
-        result: Result<(Drive, DriveSummary), String>,
+        result: Result<(Drive, DriveSummary, DriveLock), String>,
         path: PathBuf,
         replaces: Option<DriveId>,
         reply: Reply,
@@ -334,11 +336,12 @@ impl Watcher {
                     drive.present(summary);
                 }
             }
-            Look::Reopened(open, summary) => {
+            Look::Reopened(open, summary, lock) => {
                 let Some(drive) = self.table.get_mut(id) else { return };
                 drive.probed = (now, summary.stats.syncs);
                 drive.present(summary);
                 tracing::info!(drive = %id, path = %drive.path.display(), "drive is back in service");
+                self.start.locks.insert(id, lock);
                 self.start.store.add(open);
             }
             Look::Gone(reason) => self.lose(id, reason, true),
@@ -375,6 +378,7 @@ impl Watcher {
         if close && let Some(open) = self.start.store.drive(id) {
             open.take_out_of_service(&reason);
             self.start.store.remove(id);
+            self.start.locks.remove(&id);
         }
         if let Some(drive) = self.table.get_mut(id)
             && drive.lost(now, reason.clone())
@@ -460,6 +464,7 @@ impl Watcher {
         if let Some(open) = self.start.store.drive(id) {
             open.take_out_of_service("it left the grid");
             self.start.store.remove(id);
+            self.start.locks.remove(&id);
         }
         self.rewrite_node_file();
         let gone = WatchedDrive { state: DriveState::Removed, ..gone };
@@ -468,12 +473,12 @@ impl Watcher {
 
     fn on_took(
         &mut self,
-        result: Result<(Drive, DriveSummary), String>,
+        result: Result<(Drive, DriveSummary, DriveLock), String>,
         path: PathBuf,
         replaces: Option<DriveId>,
         reply: Reply,
     ) {
-        let (open, summary) = match result {
+        let (open, summary, lock) = match result {
             Ok(taken) => taken,
             Err(message) => {
                 let _ = reply.send(Err(OrderError { code: ErrorCode::Conflict, message }));
@@ -484,6 +489,7 @@ impl Watcher {
         drive.probed = (self.start.clock.since_boot(), summary.stats.syncs);
         drive.present(summary);
         tracing::info!(drive = %drive.id, path = %drive.path.display(), "drive put into service");
+        self.start.locks.insert(drive.id, lock);
         self.start.store.add(open);
         self.table.insert(drive.clone());
         let mut changed = vec![drive.clone()];

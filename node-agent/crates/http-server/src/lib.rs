@@ -28,5 +28,5 @@ pub use config::HttpConfig;
 pub use handler::{Handler, Peer, RequestId};
 pub use observer::{Observer, RequestLabels, RequestObserver, RequestRecord};
 pub use request_body::{RequestBody, RequestBodyError};
-pub use serve::{HttpServer, ServeError};
+pub use serve::{ConnectionCount, HttpServer, ServeError};
 pub use tls::{TlsError, TlsIdentity};

@@ -43,6 +43,17 @@ pub struct HttpServer {
     _cut_on_drop: DropGuard,
 }
 
+/// How many connections a server has open.
+#[derive(Debug, Clone)]
+pub struct ConnectionCount(Arc<AtomicUsize>);
+
+impl ConnectionCount {
+    /// Now.
+    pub fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
 enum Listener {
     Tcp(TcpListener, Option<TlsAcceptor>),
     Unix(UnixListener),
@@ -115,6 +126,11 @@ impl HttpServer {
     /// Open connections now.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
+    }
+
+    /// Counts open connections for as long as somebody asks, also after the server went.
+    pub fn connection_count(&self) -> ConnectionCount {
+        ConnectionCount(self.connections.clone())
     }
 
     /// Stops accepting, waits for requests in flight up to `drain_timeout`, then cuts. Runs to completion; dropped, it

@@ -16,7 +16,8 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, ProfileChoice};
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
-use meta_store::MetaStore;
+use meta_store::{MetaError, MetaStore};
+use repair::{JobStatus, Repair};
 use segment_store::GridView;
 use sys::{Clock, Random};
 
@@ -26,6 +27,8 @@ use crate::identity::NodeFile;
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
+/// Incomplete segments counted of one shard for one cause.
+const INCOMPLETE_PAGE: usize = 1_000;
 /// Damaged chunks that a report names.
 const DAMAGED_SHOWN_MAX: usize = 100;
 
@@ -41,6 +44,8 @@ pub struct AdminNodeParts {
     pub grid: GridView,
     /// Drives, all of them.
     pub watch: Arc<DriveWatch>,
+    /// Background workers.
+    pub repair: Arc<Repair>,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -127,6 +132,19 @@ impl AdminNode {
         Ok(drive_info(&drive, &self.parts.grid.load()))
     }
 
+    /// Segments with fewer chunks in service than their profile wants, counted up to `INCOMPLETE_PAGE` a shard and cause.
+    async fn segments_incomplete(&self) -> Result<u64, MetaError> {
+        let (meta, drives) = (&self.parts.meta, self.parts.watch.drives());
+        let mut found = 0;
+        for shard in meta.shards() {
+            found += meta.incomplete_segments(shard, None, INCOMPLETE_PAGE).await?.0.len();
+            for drive in drives.iter().filter(|drive| !drive.in_service() || drive.leaving) {
+                found += meta.segments_on_drive(shard, drive.id, None, INCOMPLETE_PAGE).await?.0.len();
+            }
+        }
+        Ok(found as u64)
+    }
+
     /// What an acknowledgement is worth now, in words.
     fn promise(&self, grid: &GridSnapshot) -> String {
         let domains = writable_domains(grid).len();
@@ -187,6 +205,22 @@ fn of_iam(error: &IamError) -> AdminError {
     AdminError::of(error.code(), error.to_string())
 }
 
+fn job_info(job: JobStatus) -> JobInfo {
+    JobInfo {
+        name: job.name.to_owned(),
+        state: job.state.name().to_owned(),
+        purpose: job.purpose.to_owned(),
+        detail: job.counters.detail,
+        done: job.counters.done,
+        failed: job.counters.failed,
+        waiting: job.counters.waiting,
+        pass: job.counters.pass,
+        items_per_second: job.rate,
+        eta_seconds: job.eta.map(|eta| eta.as_secs()),
+        last_error: job.counters.last_error,
+    }
+}
+
 fn key_info(key: AccessKey) -> KeyInfo {
     let state = match key.state {
         AccessKeyState::Active => "active",
@@ -241,6 +275,11 @@ impl Node for AdminNode {
                 drives_known: u32::try_from(drives.len()).unwrap_or(u32::MAX),
                 total_bytes: in_service().map(|drive| drive.total_bytes).sum(),
                 free_bytes: in_service().map(|drive| drive.free_bytes).sum(),
+                segments_incomplete: self
+                    .segments_incomplete()
+                    .await
+                    .map_err(|error| AdminError::of(error.code(), error.to_string()))?,
+                segments_unrecoverable: self.parts.repair.unrecoverable(),
                 warnings,
             })
         }
@@ -273,6 +312,7 @@ impl Node for AdminNode {
             let process = tokio::task::spawn_blocking(move || crate::process::sample(uptime)).await;
             Ok(NodeSample {
                 ready: self.readiness().ready,
+                segments_unrecoverable: self.parts.repair.unrecoverable(),
                 metadata_ready: self.parts.meta.ready().is_ok(),
                 metadata_shards: self.parts.meta.shards().len() as u64,
                 drives: drives.collect(),
@@ -282,7 +322,8 @@ impl Node for AdminNode {
                     available_bytes: self.parts.budget.available(),
                 }],
                 doors: self.doors.get().map_or_else(Vec::new, |doors| {
-                    let sample = |door, count: &ConnectionCount| DoorSample { door, connections: count.get() as u64 };
+                    let sample =
+                        |door, count: &ConnectionCount| DoorSample { door, connections: count.get() as u64 };
                     vec![sample("s3", &doors.s3), sample("admin", &doors.admin)]
                 }),
                 jobs: self.jobs().await?,
@@ -360,12 +401,19 @@ impl Node for AdminNode {
     }
 
     fn jobs(&self) -> NodeFuture<'_, Vec<JobInfo>> {
-        async move { Ok(Vec::new()) }.boxed()
+        async move { Ok(self.parts.repair.jobs().list().into_iter().map(job_info).collect()) }.boxed()
     }
 
-    fn order_job(&self, name: &str, _order: JobOrder) -> NodeFuture<'_, JobInfo> {
+    fn order_job(&self, name: &str, order: JobOrder) -> NodeFuture<'_, JobInfo> {
+        let jobs = self.parts.repair.jobs();
+        let known = match order {
+            JobOrder::Pause => jobs.pause(name),
+            JobOrder::Resume => jobs.resume(name),
+            JobOrder::Run => jobs.run_now(name),
+        };
+        let status = jobs.list().into_iter().find(|job| known && job.name == name);
         let message = format!("there is no job `{name}`; `shoal job list` shows them");
-        async move { Err(AdminError::not_found("NoSuchJob", message)) }.boxed()
+        async move { status.map(job_info).ok_or_else(|| AdminError::not_found("NoSuchJob", message)) }.boxed()
     }
 
     fn keys(&self) -> NodeFuture<'_, Vec<KeyInfo>> {

@@ -17,6 +17,7 @@ use meta_store::home::HomeDrive;
 use meta_store::root::RecordKind;
 use meta_store::{MetaConfig, MetaStore};
 use object_engine::{EngineConfig, ObjectEngine};
+use repair::{Repair, RepairConfig, RepairContext};
 use s3_api::{S3Config, S3Front};
 use segment_store::{GridView, SegmentConfig, SegmentStore};
 use sys::{Clock, Random};
@@ -25,8 +26,8 @@ use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
 use crate::config::{Config, DegradedWrites, TlsMode};
 use crate::drives::{
-    Discovered, DiscoveryError, DriveLock, DriveWatch, OurDrive, ProblemFolder, WatchConfig, WatchStart, WatchedDrive,
-    discover,
+    Discovered, DiscoveryError, DriveLock, DriveOrder, DriveWatch, OurDrive, ProblemFolder, WatchConfig,
+    WatchStart, WatchedDrive, discover,
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
 use crate::identity::NodeFile;
@@ -41,6 +42,8 @@ const MEMORY_WAITERS_MAX: usize = 1_024;
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// From shutdown to the cut of requests in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks at drives that became empty.
+const EMPTIED_EVERY: Duration = Duration::from_secs(5);
 /// Records read at once.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -97,6 +100,8 @@ pub struct Node {
     admin_socket: HttpServer,
     meta: MetaStore,
     watch: Arc<DriveWatch>,
+    repair: Arc<Repair>,
+    emptied: tokio::task::JoinHandle<()>,
     admin_node: Arc<AdminNode>,
     /// What the operator should know.
     pub warnings: Vec<String>,
@@ -190,6 +195,17 @@ impl Node {
             budget.clone(),
             SegmentConfig { cipher_override: config.cipher.0, accept_degraded, ..SegmentConfig::default() },
         );
+        let load = budget.clone();
+        let repair = Arc::new(Repair::start(RepairContext::new(
+            store.clone(),
+            segments.clone(),
+            Arc::new(meta.clone()),
+            clock.clone(),
+            random.clone(),
+            move || 1.0 - load.available() as f64 / load.total().max(1) as f64,
+            RepairConfig::default(),
+        )));
+        let emptied = tokio::spawn(retire_emptied(repair.clone(), watch.clone()));
         let engine = ObjectEngine::new(
             meta.clone(),
             segments.clone(),
@@ -253,6 +269,7 @@ impl Node {
             store,
             grid,
             watch: watch.clone(),
+            repair: repair.clone(),
             iam,
             budget,
             access_log,
@@ -278,6 +295,8 @@ impl Node {
             admin_socket,
             meta,
             watch,
+            repair,
+            emptied,
             admin_node,
             warnings,
             authority,
@@ -308,9 +327,23 @@ impl Node {
     pub async fn shutdown(self) {
         tracing::info!("stopping: requests in flight may end");
         tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
+        self.emptied.abort();
+        self.repair.shutdown().await;
         self.watch.stop();
         self.meta.shutdown().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Drives that repair found empty after an order to leave, leave.
+async fn retire_emptied(repair: Arc<Repair>, watch: Arc<DriveWatch>) {
+    loop {
+        tokio::time::sleep(EMPTIED_EVERY).await;
+        for id in repair.take_emptied() {
+            if let Err(error) = watch.order(DriveOrder::Emptied { id }).await {
+                tracing::warn!(drive = %id, error = error.message, "an empty drive could not leave");
+            }
+        }
     }
 }
 

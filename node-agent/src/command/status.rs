@@ -37,6 +37,10 @@ impl StatusCommand {
         println!("drives   {} of {} in service", status.drives_in_service, status.drives_known);
         println!("room     {} free of {}", human_bytes(status.free_bytes), human_bytes(status.total_bytes));
         println!("promise  {}", status.promise);
+        println!(
+            "repair   {} segments incomplete, {} beyond repair",
+            status.segments_incomplete, status.segments_unrecoverable
+        );
         for warning in &status.warnings {
             println!("warning  {warning}");
         }

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 
 use super::check::{Look, Take, look, take};
 use super::table::DriveTable;
-use super::{DriveLock, ProblemFolder};
 pub use super::table::WatchedDrive;
+use super::{DriveLock, ProblemFolder};
 use crate::identity::{KnownDrive, NodeFile};
 use crate::records::{self, DriveRecord};
 
@@ -103,7 +103,6 @@ pub enum DriveOrder {
         locked: bool,
     },
     /// Nothing that the grid needs is left on this drive, which was ordered to leave.
-    #[expect(dead_code, reason = "repair gives this order, once it drains")]
     Emptied {
         /// The drive.
         id: DriveId,

@@ -150,7 +150,9 @@ fn versions_and_features_are_declared_in_one_place() {
             }
             Some((*inside, line))
         });
-        for (_, line) in in_dependencies.filter(|(inside, line)| *inside && line.contains('=') && !line.starts_with('[')) {
+        for (_, line) in
+            in_dependencies.filter(|(inside, line)| *inside && line.contains('=') && !line.starts_with('['))
+        {
             if !line.contains("workspace = true") || line.contains("features") {
                 wrong.push(format!("{}: {line}", package.name));
             }

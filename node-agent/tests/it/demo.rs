@@ -122,7 +122,9 @@ fn a_drive_is_added_and_an_empty_folder_in_the_place_of_another_is_left_alone() 
         .as_array()
         .unwrap()
         .iter()
-        .map(|drive| (drive["path"].as_str().unwrap().rsplit('/').next().unwrap(), drive["state"] == "active"))
+        .map(|drive| {
+            (drive["path"].as_str().unwrap().rsplit('/').next().unwrap(), drive["state"] == "active")
+        })
         .collect();
     // The added drive is found although no configuration names it.
     assert_eq!(in_service, [("drive-1", true), ("drive-2", false), ("drive-3", true), ("extra", true)]);
@@ -134,7 +136,8 @@ fn a_second_process_on_the_same_drives_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("grid");
     let demo = Demo::start(&["--dir", dir.to_str().unwrap(), "--drives", "1"]);
-    let second = run(["demo", "--json", "--s3-port", "0", "--admin-port", "0", "--dir", dir.to_str().unwrap()]);
+    let second =
+        run(["demo", "--json", "--s3-port", "0", "--admin-port", "0", "--dir", dir.to_str().unwrap()]);
     assert!(!second.status.success());
     assert!(text(&second.stderr).contains("another process"), "{}", text(&second.stderr));
     assert_eq!(demo.command(&["status"])["readiness"]["ready"], true);

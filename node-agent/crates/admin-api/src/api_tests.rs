@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 
 use crate::node::NodeAnswer;
 use crate::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status, VerifyReport,
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
+    VerifyReport,
 };
 use crate::{
-    AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash, REQUEST_BYTES_MAX, Trust,
+    AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
+    REQUEST_BYTES_MAX, Trust,
 };
 
 const DRIVE: DriveId = DriveId::from_bytes([7; 16]);
@@ -64,6 +66,9 @@ fn job(name: &str) -> JobInfo {
         done: 0,
         failed: 0,
         waiting: 0,
+        pass: None,
+        items_per_second: 0.0,
+        eta_seconds: None,
         last_error: None,
     }
 }
@@ -90,6 +95,8 @@ impl Node for SmallNode {
             drives_known: 1,
             total_bytes: 10,
             free_bytes: 5,
+            segments_incomplete: 0,
+            segments_unrecoverable: 0,
             warnings: Vec::new(),
         };
         async move { Ok(status) }.boxed()
@@ -173,7 +180,13 @@ impl Doors {
         Self { node, tcp, unix, socket, key: key.reveal().to_owned(), _folder: folder }
     }
 
-    async fn tcp(&self, method: Method, path: &str, key: Option<&str>, body: impl Into<Bytes>) -> (StatusCode, Value) {
+    async fn tcp(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> (StatusCode, Value) {
         let stream = tokio::net::TcpStream::connect(self.tcp.address().unwrap()).await.unwrap();
         exchange(stream, method, path, key, body.into()).await
     }
@@ -292,17 +305,33 @@ async fn refusals_are_json_with_a_code_and_a_sentence() {
         (Method::GET, "/v1/drives/".to_owned(), Bytes::new(), 404, "NoSuchOperation"),
         (Method::DELETE, "/v1/drives".to_owned(), Bytes::new(), 405, "MethodNotAllowed"),
         (Method::POST, "/v1/drives".to_owned(), Bytes::from_static(b"{"), 400, "InvalidArgument"),
-        (Method::POST, "/v1/drives".to_owned(), Bytes::from_static(b"{\"path\":\"/a\",\"x\":1}"), 400, "InvalidArgument"),
+        (
+            Method::POST,
+            "/v1/drives".to_owned(),
+            Bytes::from_static(b"{\"path\":\"/a\",\"x\":1}"),
+            400,
+            "InvalidArgument",
+        ),
         (Method::POST, "/v1/drives".to_owned(), long.into(), 400, "InvalidArgument"),
         (Method::POST, "/v1/drives/xyz/lock".to_owned(), Bytes::new(), 400, "InvalidArgument"),
         (Method::POST, format!("/v1/drives/{unknown}/lock"), Bytes::new(), 404, "NoSuchDrive"),
         (Method::POST, "/v1/keys".to_owned(), Bytes::from_static(b"{\"user\":\"\"}"), 400, "InvalidArgument"),
-        (Method::POST, "/v1/keys".to_owned(), Bytes::from_static(b"{\"user\":\"a\",\"id\":\"x\"}"), 400, "InvalidArgument"),
+        (
+            Method::POST,
+            "/v1/keys".to_owned(),
+            Bytes::from_static(b"{\"user\":\"a\",\"id\":\"x\"}"),
+            400,
+            "InvalidArgument",
+        ),
         (Method::DELETE, "/v1/keys/%ff".to_owned(), Bytes::new(), 400, "InvalidArgument"),
     ];
     for (method, path, body, status, code) in cases {
         let (got, answer) = doors.unix(method.clone(), &path, body).await;
-        assert_eq!((got.as_u16(), answer["code"].as_str()), (status, Some(code)), "{method} {path}: {answer}");
+        assert_eq!(
+            (got.as_u16(), answer["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path}: {answer}"
+        );
         assert!(answer["message"].as_str().is_some_and(|message| message.len() > 5), "{answer}");
     }
     assert_eq!(doors.orders(), Vec::<String>::new());
@@ -312,7 +341,8 @@ async fn refusals_are_json_with_a_code_and_a_sentence() {
 async fn without_a_stored_key_tcp_accepts_none() {
     let api = Arc::new(AdminApi::new(Arc::new(SmallNode::default()), Arc::new(Metrics::new()), None));
     let door = Arc::new(AdminDoor { api, trust: Trust::OperatorKey });
-    let tcp = HttpServer::bind("127.0.0.1:0".parse().unwrap(), None, HttpConfig::default(), door).await.unwrap();
+    let tcp =
+        HttpServer::bind("127.0.0.1:0".parse().unwrap(), None, HttpConfig::default(), door).await.unwrap();
     let stream = tokio::net::TcpStream::connect(tcp.address().unwrap()).await.unwrap();
     let (status, _) = exchange(stream, Method::GET, "/v1/status", Some(""), Bytes::new()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
@@ -323,7 +353,8 @@ async fn the_table_lists_itself_and_the_doors_close() {
     let doors = Doors::open().await;
     let (_, list) = doors.unix(Method::GET, "/v1/operations", "").await;
     assert_eq!(list["operations"].as_array().unwrap().len(), crate::table::OPERATIONS.len());
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&doors.socket).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&doors.socket).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let Doors { tcp, unix, .. } = doors;
     tokio::join!(tcp.shutdown(), unix.shutdown());

@@ -32,6 +32,7 @@ fn record(status: Option<u16>, millis: u64) -> RequestRecord {
 fn sample() -> NodeSample {
     NodeSample {
         ready: true,
+        segments_unrecoverable: 0,
         metadata_ready: true,
         metadata_shards: 2,
         drives: vec![DriveSample {
@@ -58,6 +59,9 @@ fn sample() -> NodeSample {
             done: 8,
             failed: 1,
             waiting: 9,
+            pass: Some(0.5),
+            items_per_second: 0.0,
+            eta_seconds: None,
             last_error: None,
         }],
         process: ProcessSample { resident_bytes: 4_096, cpu_seconds: 1.5, ..ProcessSample::default() },
@@ -95,6 +99,7 @@ fn requests_and_samples_are_on_the_page() {
         "shoal_memory_available_bytes{limit=\"requests\"} 60",
         "shoal_connections{door=\"s3\"} 12",
         "shoal_job_waiting{job=\"scrub\"} 9",
+        "shoal_job_pass_percent{job=\"scrub\"} 50",
         "shoal_job_done_total{job=\"scrub\"} 8",
         "shoal_job_paused{job=\"scrub\"} 1",
         "shoal_access_log_dropped_total 3",

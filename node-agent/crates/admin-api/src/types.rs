@@ -36,6 +36,10 @@ pub struct Status {
     pub total_bytes: u64,
     /// Bytes that clients may still fill, before copies and parity.
     pub free_bytes: u64,
+    /// Segments with fewer chunks in service than their profile wants; repair works on them. Large numbers are cut.
+    pub segments_incomplete: u64,
+    /// Segments that repair found with too few good chunks to read: lost unless a drive comes back.
+    pub segments_unrecoverable: u64,
     /// What the operator should look at.
     pub warnings: Vec<String>,
 }
@@ -141,11 +145,11 @@ pub struct VerifyReport {
 }
 
 /// One background worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobInfo {
     /// Its name, as in `/v1/jobs/{name}/pause`.
     pub name: String,
-    /// `idle`, `running` or `paused`.
+    /// `idle`, `running`, `paused` or `failing`.
     pub state: String,
     /// What it does, in a sentence.
     pub purpose: String,
@@ -157,12 +161,18 @@ pub struct JobInfo {
     pub failed: u64,
     /// Items known to wait.
     pub waiting: u64,
+    /// How much of the current pass is done, 0 to 1, where that is known.
+    pub pass: Option<f64>,
+    /// Items a second, lately.
+    pub items_per_second: f64,
+    /// Until the pass ends, where that can be told.
+    pub eta_seconds: Option<u64>,
     /// The last failure, in words.
     pub last_error: Option<String>,
 }
 
 /// `GET /v1/jobs`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobList {
     /// Ordered by name.
     pub jobs: Vec<JobInfo>,

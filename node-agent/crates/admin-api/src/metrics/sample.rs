@@ -17,6 +17,8 @@ use crate::types::JobInfo;
 pub struct NodeSample {
     /// `/health/ready` says yes.
     pub ready: bool,
+    /// Segments that repair found with too few good chunks to read.
+    pub segments_unrecoverable: u64,
     /// Every metadata group has a live leader.
     pub metadata_ready: bool,
     /// Metadata shards of this node, the root shard not counted.
@@ -136,6 +138,8 @@ impl Collector for Sampled {
             u64::from(sample.metadata_ready),
         )?;
         gauge(page, "metadata_shards", "Metadata shards of this node", sample.metadata_shards)?;
+        let help = "Segments with too few good chunks to read, as repair last found";
+        gauge(page, "segments_unrecoverable", help, sample.segments_unrecoverable)?;
         encode_drives(page, &sample.drives)?;
         encode_budgets(page, &sample.budgets)?;
         let doors = sample.doors.iter().map(|door| (vec![("door", door.door)], door.connections));
@@ -197,6 +201,8 @@ fn encode_jobs(page: &mut DescriptorEncoder, jobs: &[JobInfo]) -> fmt::Result {
         "1 = paused by the operator",
         each(jobs, |job| u64::from(job.state == "paused")),
     )?;
+    let pass = |job: &JobInfo| job.pass.map_or(0, |pass| (pass.clamp(0.0, 1.0) * 100.0) as u64);
+    gauges(page, "job_pass_percent", "How much of the current pass is done", each(jobs, pass))?;
     counters(page, "job_done", "Items done", each(jobs, |job| job.done))?;
     counters(page, "job_failed", "Items that failed", each(jobs, |job| job.failed))
 }

@@ -27,7 +27,7 @@ impl Default for DriveConfig {
             reserve_per_mille: 10,
             reserve_bytes_min: 256 << 20,
             io_threads: 4,
-            open_files_max: 64,
+            open_files_max: 32,
             queue_jobs_max: 64,
         }
     }

@@ -27,7 +27,13 @@ impl FrameShape {
         Self { plain_len, k, block_packets: header.block_packets }
     }
 
-    /// What arithmetic relies on; rows of a damaged index may break it.
+    /// From numbers that a damaged index may have spoilt.
+    pub fn checked(plain_len: u64, k: u64, block_packets: u64) -> Option<Self> {
+        let shape = Self { plain_len, k: k.try_into().ok()?, block_packets: block_packets.try_into().ok()? };
+        shape.is_sane().then_some(shape)
+    }
+
+    /// What arithmetic relies on.
     pub fn is_sane(self) -> bool {
         (1..=SEGMENT_BYTES_MAX).contains(&self.plain_len) && self.k >= 1 && self.block_packets >= 1
     }

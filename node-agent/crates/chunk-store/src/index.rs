@@ -10,6 +10,7 @@ use grid_types::{ChunkKey, DriveId, SegmentId};
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use crate::format::{HEADER_BYTES, PRELUDE_BYTES};
 use crate::frames::FrameShape;
 
 type SqlResult<T> = rusqlite::Result<T>;
@@ -279,13 +280,13 @@ impl Index {
         let writer = self.writer.lock();
         let mut statement = writer.prepare_cached(
             "SELECT pack, offset, len, header_len, footer_len, plain_len, k, block_packets, segment, idx
-             FROM chunk WHERE pack = ?1 LIMIT ?2",
+             FROM chunk WHERE pack = ?1",
         )?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement.query_map(params![signed(pack), limit], |row| {
-            Ok((ChunkKey { segment: segment(row, 8)?, index: row.get(9)? }, place(row)?))
+        let rows = statement.query_map([signed(pack)], |row| {
+            let key = ChunkKey { segment: segment(row, 8)?, index: row.get(9)? };
+            Ok(place(row).map(|place| (key, place)))
         })?;
-        rows.collect()
+        rows.filter_map(Result::transpose).take(limit).collect()
     }
 
     /// Everything in the pack has moved: its file may go.
@@ -352,7 +353,7 @@ fn write_changes(
                 }
             }
             IndexChange::Carried(pack) => {
-                *live.entry(*pack).or_default() += crate::format::PRELUDE_BYTES as i64;
+                *live.entry(*pack).or_default() += PRELUDE_BYTES as i64;
                 touched.insert(*pack);
             }
         }
@@ -382,28 +383,27 @@ fn write_changes(
 }
 
 fn find(connection: &Connection, key: ChunkKey) -> SqlResult<Option<Place>> {
-    connection
+    let found = connection
         .prepare_cached(
             "SELECT pack, offset, len, header_len, footer_len, plain_len, k, block_packets
              FROM chunk WHERE segment = ?1 AND idx = ?2",
         )?
-        .query_row(params![key.segment.as_bytes(), key.index], place)
-        .optional()
+        .query_row(params![key.segment.as_bytes(), key.index], |row| Ok(place(row)))
+        .optional()?;
+    Ok(found.flatten())
 }
 
-fn place(row: &Row<'_>) -> SqlResult<Place> {
-    let shape = FrameShape { plain_len: number(row, 5)?, k: row.get(6)?, block_packets: row.get(7)? };
-    if !shape.is_sane() {
-        return Err(rusqlite::Error::IntegralValueOutOfRange(5, 0));
-    }
-    Ok(Place {
-        pack: number(row, 0)?,
-        offset: number(row, 1)?,
-        len: number(row, 2)?,
-        header_len: number(row, 3)?,
-        footer_len: number(row, 4)?,
-        shape,
-    })
+/// A row whose numbers do not fit each other is rot and as good as none: the chunk is repaired like a missing one.
+fn place(row: &Row<'_>) -> Option<Place> {
+    let number = |column| number(row, column).ok();
+    let shape = FrameShape::checked(number(5)?, number(6)?, number(7)?)?;
+    let (pack, offset, len) = (number(0)?, number(1)?, number(2)?);
+    let (header_len, footer_len) = (number(3)?, number(4)?);
+    let whole =
+        PRELUDE_BYTES.checked_add(header_len)?.checked_add(footer_len)?.checked_add(shape.frames_len())?;
+    offset.checked_add(len)?;
+    let sound = whole == len && header_len <= HEADER_BYTES;
+    sound.then_some(Place { pack, offset, len, header_len, footer_len, shape })
 }
 
 fn number(row: &Row<'_>, column: usize) -> SqlResult<u64> {

@@ -1,7 +1,9 @@
 //! Tests of whole drives, on simulated disks unless a real file is the point.
 
 mod compaction;
+mod format;
 mod full;
+mod garbled;
 mod kill_disk;
 mod label;
 mod power;

@@ -17,6 +17,8 @@ pub(crate) struct Activity {
     progress: AtomicU64,
     /// Milliseconds after `base`, plus one, at which the first byte of a request head came; 0 = none.
     head_started: AtomicU64,
+    /// Bytes of request bodies since the connection was set up: they make its read buffer grow.
+    body_bytes: AtomicU64,
     /// Requests whose answer is not yet handed over whole.
     in_flight: AtomicU32,
     /// Those among them where the server is working: the client has nothing to do but wait.
@@ -42,6 +44,9 @@ pub(crate) enum Verdict {
     Cut,
 }
 
+/// A connection that took in more than this parks as soon as it has answered: growing buffers anew costs a few reads of
+/// the next large body, keeping them costs `body_buffer_bytes` for each idle connection.
+const LARGE_BODY_BYTES: u64 = 64 << 10;
 /// The longest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -51,6 +56,7 @@ impl Activity {
             base: Instant::now(),
             progress: AtomicU64::new(0),
             head_started: AtomicU64::new(0),
+            body_bytes: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             busy: AtomicU32::new(0),
             dirty: AtomicBool::new(false),
@@ -70,7 +76,9 @@ impl Activity {
         }
         let now = self.now_millis();
         self.progress.store(now, Relaxed);
-        if self.in_flight.load(Relaxed) == 0 && self.head_started.load(Relaxed) == 0 {
+        if self.in_flight.load(Relaxed) > 0 {
+            self.body_bytes.fetch_add(count as u64, Relaxed);
+        } else if self.head_started.load(Relaxed) == 0 {
             self.head_started.store(now + 1, Relaxed);
         }
     }
@@ -124,6 +132,18 @@ impl Activity {
 
     pub(crate) fn at_eof(&self) -> bool {
         self.eof.load(Relaxed)
+    }
+
+    /// hyper's part of the connection is new: small buffers.
+    pub(crate) fn set_up(&self) {
+        self.body_bytes.store(0, Relaxed);
+    }
+
+    /// Between two requests, with buffers that a large body has left behind.
+    pub(crate) fn idle_with_large_buffers(&self) -> bool {
+        self.in_flight.load(Relaxed) == 0
+            && self.body_bytes.load(Relaxed) > LARGE_BODY_BYTES
+            && self.parkable()
     }
 
     fn parkable(&self) -> bool {

@@ -1,8 +1,9 @@
 //! One connection: parked, serving, closing.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -53,6 +54,8 @@ enum Outcome {
     /// Nothing more to do.
     Gone,
 }
+
+type Http1Connection<H> = http1::Connection<TokioIo<Stream>, ConnectionService<H>>;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<H: Handler>(
@@ -117,15 +120,22 @@ async fn serve_http1<H: Handler>(
     config: &HttpConfig,
     orders: &Orders,
 ) -> Outcome {
+    activity.set_up();
     let mut connection = http1_builder(config).serve_connection(TokioIo::new(stream), service);
     let mut timer = pin!(sleep_until(Instant::now() + config.park_after.min(config.header_timeout)));
     let mut draining = false;
     loop {
+        let served = std::future::poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if activity.idle_with_large_buffers() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
         tokio::select! {
             biased;
-            served = &mut connection => {
-                let broken = served.is_err();
-                if let Err(error) = served {
+            served = served => {
+                let Some(result) = served else { return park(connection) };
+                let broken = result.is_err();
+                if let Err(error) = result {
                     tracing::debug!(%error, "a connection ended with an error");
                 }
                 if activity.at_eof() || !(broken || activity.tainted()) {
@@ -136,17 +146,12 @@ async fn serve_http1<H: Handler>(
             () = orders.cut.cancelled() => return Outcome::Gone,
             () = orders.drain.cancelled(), if !draining => {
                 draining = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
             () = &mut timer => match activity.verdict(config, true) {
                 Verdict::LookAgain(at) => timer.as_mut().reset(at),
                 Verdict::Cut => return Outcome::Gone,
-                Verdict::Park => {
-                    let parts = connection.into_parts();
-                    let mut stream = parts.io.into_inner();
-                    stream.rewind(parts.read_buf);
-                    return Outcome::Idle(stream);
-                }
+                Verdict::Park => return park(connection),
                 Verdict::HeadTimeout => {
                     let mut stream = connection.into_parts().io.into_inner();
                     let told = async {
@@ -159,6 +164,14 @@ async fn serve_http1<H: Handler>(
             },
         }
     }
+}
+
+/// Takes the stream back from hyper, between two requests.
+fn park<H: Handler>(connection: Http1Connection<H>) -> Outcome {
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    stream.rewind(&parts.read_buf);
+    Outcome::Idle(stream)
 }
 
 async fn serve_http2<H: Handler>(

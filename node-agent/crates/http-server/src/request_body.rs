@@ -40,6 +40,7 @@ enum Source {
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, request: Arc<InFlight>, limit: Duration) -> Self {
+        request.hold_body(true);
         let source = Source::Connection { incoming: Some(incoming), request, limit };
         Self { source, stall: None, last_piece: Instant::now() }
     }
@@ -152,11 +153,12 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Source::Connection { incoming, request, .. } = &mut self.source
-            && let Some(incoming) = incoming.take()
+        let Source::Connection { incoming, request, .. } = &mut self.source else { return };
+        if let Some(incoming) = incoming.take()
             && !incoming.is_end_stream()
         {
             request.leave_unread(incoming);
         }
+        request.hold_body(false);
     }
 }

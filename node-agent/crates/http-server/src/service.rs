@@ -56,12 +56,18 @@ pub(crate) struct Shared<H> {
 pub(crate) struct InFlight {
     received: AtomicU64,
     body_polled: AtomicBool,
+    body_held: AtomicBool,
     unread: Mutex<Option<Incoming>>,
 }
 
 impl InFlight {
     pub(crate) fn body_polled(&self) {
         self.body_polled.store(true, Relaxed);
+    }
+
+    /// Somebody has the body: as long as that is so, the stream may stand within it.
+    pub(crate) fn hold_body(&self, held: bool) {
+        self.body_held.store(held, Relaxed);
     }
 
     pub(crate) fn received(&self, count: usize) {
@@ -97,9 +103,8 @@ struct Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if let Some(unread) = self.request.take_unread() {
+        if self.request.take_unread().is_some() || self.request.body_held.load(Relaxed) {
             self.activity.taint();
-            drop(unread);
         }
         self.activity.request_ends(self.server_turn);
         let Some(observer) = &self.config.observer.0 else { return };
@@ -165,6 +170,7 @@ impl<H: Handler> ConnectionService<H> {
             request: Arc::new(InFlight {
                 received: AtomicU64::new(0),
                 body_polled: AtomicBool::new(false),
+                body_held: AtomicBool::new(false),
                 unread: Mutex::new(None),
             }),
             peer: Peer { address: self.address, tls: self.tls, request_id: self.shared.ids.draw() },

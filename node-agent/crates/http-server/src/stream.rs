@@ -31,10 +31,11 @@ impl Stream {
         Self { transport, rewound: Bytes::new(), activity }
     }
 
-    /// The next read gives these bytes again.
-    pub(crate) fn rewind(&mut self, bytes: Bytes) {
+    /// The next read gives these bytes again. Copied, because even an empty slice would keep the large buffer alive that
+    /// it was cut from.
+    pub(crate) fn rewind(&mut self, bytes: &[u8]) {
         debug_assert!(self.rewound.is_empty(), "only what was read can be given back");
-        self.rewound = bytes;
+        self.rewound = Bytes::copy_from_slice(bytes);
     }
 
     /// Waits until bytes (or the end) can be read. Holds no buffer. For TLS only right after a read would block:

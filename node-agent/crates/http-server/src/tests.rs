@@ -30,6 +30,14 @@ impl Handler for Door {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 Response::new(crate::full("slow"))
             }
+            "/keep-body" => {
+                // The answer ends while somebody still reads the body.
+                tokio::spawn(async move {
+                    while let Some(Ok(_)) = request.body_mut().next().await {}
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                });
+                Response::new(crate::full("early"))
+            }
             "/never" => std::future::pending().await,
             "/endless" => Response::new(crate::stream(futures_util::stream::repeat_with(|| {
                 Ok(Bytes::from_static(&[7; 65_536]))
@@ -195,6 +203,41 @@ async fn a_parked_connection_serves_on_and_keeps_what_was_read_too_far() {
         read_until(&mut stream, &format!("/b{turn} 0")).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
+}
+
+#[tokio::test]
+async fn large_bodies_follow_each_other_on_one_connection() {
+    let (_server, address, mut records) = watched_door(HttpConfig::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for turn in 0..20 {
+        let size = 100_000 * turn + 1;
+        let mut request = format!("PUT /{turn} HTTP/1.1\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+        request.extend(vec![7; size]);
+        // The next head comes with the end of the body.
+        request.extend(b"GET /next HTTP/1.1\r\n");
+        stream.write_all(&request).await.unwrap();
+        read_until(&mut stream, &format!("/{turn} {size}")).await;
+        stream.write_all(b"\r\n").await.unwrap();
+        read_until(&mut stream, "/next 0").await;
+        assert_eq!(records.recv().await.unwrap().bytes_in, size as u64);
+        assert_eq!(records.recv().await.unwrap().path, "/next");
+    }
+}
+
+#[tokio::test]
+async fn a_body_kept_beyond_its_answer_is_never_taken_for_the_next_request() {
+    let (_server, address, mut records) = watched_door(short()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"PUT /keep-body HTTP/1.1\r\nContent-Length: 300000\r\n\r\n").await.unwrap();
+    stream.write_all(&[b'x'; 200_000]).await.unwrap();
+    read_until(&mut stream, "early").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let smuggled = b"\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n";
+    let _ = stream.write_all(&[smuggled.as_slice(), &[b'x'; 99_000]].concat()).await;
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(records.recv().await.unwrap().path, "/keep-body");
+    assert!(records.try_recv().is_err(), "bytes of a body were served as a request");
 }
 
 #[tokio::test]

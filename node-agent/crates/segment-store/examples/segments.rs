@@ -1,5 +1,5 @@
 //! Writes and reads segments on real directories and prints what that costs, as JSON lines:
-//! `cargo run -p segment-store --example segments --profile ci -- DIR [PROFILE]`. DIR gets a drive folder for each drive, which
+//! `cargo run -p segment-store --example segments --profile ci -- DIR [PROFILE [BYTES CONCURRENCY ROUNDS]]`. DIR gets a drive folder for each drive, which
 //! are taken for separate failure domains although they share a disk; they are removed at the end.
 
 use std::path::Path;
@@ -19,6 +19,15 @@ use segment_store::{GridView, SegmentConfig, SegmentSpec, SegmentStore};
 use sys::{RealClock, RealDisk, RealRandom};
 
 const DRIVES: u8 = 4;
+/// Bytes of a segment, writers at once, segments each.
+const SHAPES: [(usize, usize, usize); 6] = [
+    (20 << 10, 1, 200),
+    (20 << 10, 32, 40),
+    (1 << 20, 1, 60),
+    (1 << 20, 8, 20),
+    (64 << 20, 1, 4),
+    (64 << 20, 8, 2),
+];
 
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
@@ -198,16 +207,17 @@ async fn main() {
         let budget = MemoryBudget::new("segments", 64 << 20, 256);
         let store = SegmentStore::new(chunks, grid, Arc::new(RealRandom), budget, SegmentConfig::default());
         let profile: Profile = profile.parse().expect("a profile");
-        for (size, concurrency, rounds) in [
-            (20 << 10, 1, 200),
-            (20 << 10, 32, 40),
-            (1 << 20, 1, 60),
-            (1 << 20, 8, 20),
-            (64 << 20, 1, 4),
-            (64 << 20, 8, 2),
-        ] {
+        let given: Vec<usize> = std::env::args().skip(3).filter_map(|number| number.parse().ok()).collect();
+        let shapes = match given[..] {
+            [size, concurrency, rounds] => vec![(size, concurrency, rounds)],
+            _ => SHAPES.to_vec(),
+        };
+        for (size, concurrency, rounds) in shapes {
             Bench { store: store.clone(), key: key.clone(), profile, size }.run(concurrency, rounds).await;
         }
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+        println!(r#"{{"what":"peak memory so far","kib":"{}"}}"#, peak.trim().trim_end_matches(" kB"));
         drop(store);
         for number in 0..DRIVES {
             let _ = std::fs::remove_dir_all(root.join(format!("bench-drive-{number}")));

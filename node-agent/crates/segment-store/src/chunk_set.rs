@@ -52,6 +52,8 @@ struct Failure {
 pub(crate) struct SetSpec {
     pub choice: ProfileChoice,
     pub small: bool,
+    /// What the choice comes to as long as no drive refuses.
+    pub expected: Profile,
     /// All but the chunk key and the profile.
     pub header: ChunkHeader,
     /// Plaintext bytes at most.
@@ -94,7 +96,11 @@ impl ChunkSet {
         grid: &GridSnapshot,
         refused: &mut Refused,
     ) -> Result<Option<Self>, SegmentError> {
-        let profile = placement::profile_for(spec.choice, spec.small, grid, shared.config.accept_degraded)?;
+        let profile = if refused.drives.is_empty() {
+            spec.expected
+        } else {
+            placement::profile_for(spec.choice, spec.small, grid, shared.config.accept_degraded)?
+        };
         let placement = placement::place(profile, grid, &[], &mut |below| shared.random.below(below))?;
         let layout =
             codec::SegmentLayout::new(spec.plain_len_max, profile.data_chunks(), spec.header.block_packets);

@@ -30,8 +30,10 @@ pub struct SegmentConfig {
     pub read_ahead_stripes: usize,
     /// Bytes read ahead of the consumer; the smaller of both counts, but always one stripe.
     pub read_ahead_bytes: u64,
-    /// A read that takes longer than this and than the drive's p95 is asked of another chunk too.
+    /// A read that takes longer than the drive's p95, within these bounds, is asked of another chunk too.
     pub hedge_min: Duration,
+    /// See `hedge_min`: a drive that has been slow for a while must not make its own slowness the measure.
+    pub hedge_max: Duration,
     /// How long a stream waits in line for memory before it is told to slow down. Bounded, so that a copy that holds
     /// memory for reading while it waits for memory to write with cannot stop all others for ever.
     pub memory_wait_max: Duration,
@@ -51,6 +53,7 @@ impl Default for SegmentConfig {
             read_ahead_stripes: 4,
             read_ahead_bytes: 512 << 10,
             hedge_min: Duration::from_millis(20),
+            hedge_max: Duration::from_millis(500),
             memory_wait_max: Duration::from_secs(20),
         }
     }

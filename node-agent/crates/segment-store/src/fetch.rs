@@ -131,10 +131,12 @@ impl Sources {
         in_reserve.reverse();
         let mut reads = FuturesUnordered::new();
         let (mut have, mut failed) = (0, 0);
-        let mut delay = self.shared.config.hedge_min;
+        let config = &self.shared.config;
+        let mut delay = config.hedge_min;
         loop {
             for source in to_ask.drain(..) {
-                delay = delay.max(hedge_delay(&source.drive));
+                let p95 = Duration::from_micros(source.drive.read_p95_us());
+                delay = delay.max(p95.min(config.hedge_max));
                 let (drive, chunk) = (source.drive.clone(), source.chunk);
                 let (first, count) = (stripes.start, stripes.end - stripes.start);
                 reads.push(async move { (chunk, drive.id(), drive.read_frames(chunk, first, count).await) });
@@ -202,11 +204,6 @@ impl Sources {
 /// True while every needed chunk is either here or still being read: then nothing else has to be asked.
 fn failed_none(by_chunk: &[Option<Vec<Bytes>>], needed: &[usize], reading: usize) -> bool {
     needed.iter().filter(|index| by_chunk[**index].is_none()).count() <= reading
-}
-
-/// How long to wait for this drive before another chunk is asked.
-fn hedge_delay(drive: &Drive) -> Duration {
-    Duration::from_micros(drive.read_p95_us())
 }
 
 /// The chunk itself is gone or bad, and waiting for its drive will not help.

@@ -91,9 +91,12 @@ impl SegmentWriter {
             &SegmentKey::new(spec.bucket_key.segment_key(id)),
             SealContext { cipher, compression, seal_id: id },
         );
+        let small = announced <= SMALL_BYTES_MAX;
+        let expected = placement::profile_for(spec.profile, small, &grid, shared.config.accept_degraded)?;
         let set_spec = SetSpec {
             choice: spec.profile,
-            small: announced <= SMALL_BYTES_MAX,
+            small,
+            expected,
             header: ChunkHeader {
                 chunk: ChunkKey { segment: id, index: 0 },
                 seal_id: id,
@@ -108,8 +111,6 @@ impl SegmentWriter {
             plain_len_max: announced,
         };
         // Memory first, by the profile to be expected: who waits in line for it holds no open chunk.
-        let expected =
-            placement::profile_for(spec.profile, set_spec.small, &grid, shared.config.accept_degraded)?;
         let (stripe_bytes, window_stripes) = window(&shared, expected, announced, None);
         let memory = shared.memory(stripe_bytes as u64 * window_stripes as u64).await?;
         let mut refused = Refused::default();

@@ -2,6 +2,7 @@
 
 mod damage;
 mod failure;
+mod power_cut;
 mod rebuild;
 mod rig;
 mod round_trip;

@@ -13,7 +13,7 @@ use grid_types::{
 };
 use keyring::{BucketKey, RootKey};
 use parking_lot::{Condvar, Mutex};
-use sys::{Clock, DirEntry, Disk, DiskFile, FaultDisk, RealClock, SeededRandom, Space};
+use sys::{Clock, DirEntry, Disk, DiskFile, FaultDisk, PowerSupply, Random, RealClock, SeededRandom, Space};
 
 use crate::format::SegmentIdentity;
 use crate::{GridView, SegmentConfig, SegmentError, SegmentSpec, SegmentStore};
@@ -40,8 +40,8 @@ struct GateState {
 }
 
 impl GatedDisk {
-    fn new(seed: u64) -> Self {
-        Self { inner: Arc::new(FaultDisk::new(seed)), gate: Arc::default() }
+    fn new(seed: u64, power: &PowerSupply) -> Self {
+        Self { inner: Arc::new(FaultDisk::with_power(seed, power)), gate: Arc::default() }
     }
 
     /// Reads wait until `open`.
@@ -160,6 +160,8 @@ pub(super) struct Rig {
     pub key: BucketKey,
     pub budget: MemoryBudget,
     pub grid: GridView,
+    pub power: PowerSupply,
+    random: Arc<SeededRandom>,
 }
 
 pub(super) fn patient() -> SegmentConfig {
@@ -180,24 +182,57 @@ impl Rig {
     }
 
     pub fn with(drives: u8, config: SegmentConfig, budget: u64) -> Self {
+        Self::seeded(u64::from(drives) * 1000, drives, config, budget)
+    }
+
+    /// What survives a power cut, and every id, follows from the seed.
+    pub fn seeded(seed: u64, drives: u8, config: SegmentConfig, budget: u64) -> Self {
+        let power = PowerSupply::new();
+        let disks: Vec<GatedDisk> =
+            (0..drives).map(|number| GatedDisk::new(seed + u64::from(number), &power)).collect();
+        for (disk, number) in disks.iter().zip(1..) {
+            let (grid, node) = (GridId::from_bytes([9; 16]), NodeId::from_bytes([8; 16]));
+            let (drive, created) = (DriveId::from_bytes([number; 16]), Timestamp::default());
+            label::create(disk, &DriveLabel { grid, node, drive, generation: 1, created }, true).unwrap();
+        }
+        let random = SeededRandom::new(seed);
+        let (key, _) = RootKey::generate(&random).new_bucket_key(BucketId::from_bytes([5; 16]), 3, &random);
+        Self::on(disks, power, key, random, config, budget)
+    }
+
+    /// Cuts the power of the whole machine, which loses, reorders or tears what was not synced, and starts it again.
+    pub fn power_cut(&self) -> Self {
+        let next = PowerSupply::new();
+        self.power.cut();
+        let cut = |disk: &GatedDisk| GatedDisk {
+            inner: Arc::new(disk.inner.power_cut_to(&next)),
+            gate: Arc::default(),
+        };
+        let disks = self.disks.iter().map(cut).collect();
+        let random = SeededRandom::new(u64::from_le_bytes(self.random.id()[..8].try_into().unwrap()));
+        Self::on(disks, next, self.key.clone(), random, patient(), BUDGET)
+    }
+
+    fn on(
+        disks: Vec<GatedDisk>,
+        power: PowerSupply,
+        key: BucketKey,
+        random: SeededRandom,
+        config: SegmentConfig,
+        budget: u64,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
-        let random = Arc::new(SeededRandom::new(u64::from(drives) + 1000));
-        let (grid_id, node) = (GridId::from_bytes([9; 16]), NodeId::from_bytes([8; 16]));
-        let mut disks = Vec::new();
+        let random = Arc::new(random);
         let mut opened = Vec::new();
         let mut snapshots = Vec::new();
-        for number in 0..drives {
-            let disk = GatedDisk::new(u64::from(number));
-            let id = DriveId::from_bytes([number + 1; 16]);
-            let created = Timestamp::default();
-            let written = DriveLabel { grid: grid_id, node, drive: id, generation: 1, created };
-            label::create(&disk, &written, true).unwrap();
+        for (disk, number) in disks.iter().zip(1..) {
+            let id = DriveId::from_bytes([number; 16]);
             let drive_config =
                 DriveConfig { reserve_per_mille: 0, reserve_bytes_min: 0, ..DriveConfig::default() };
             opened.push(Drive::open(Arc::new(disk.clone()), clock.clone(), drive_config).unwrap());
             snapshots.push(DriveSnapshot {
                 id,
-                node,
+                node: NodeId::from_bytes([8; 16]),
                 file_system: FailureDomain(format!("disk {number}")),
                 state: DriveState::Active,
                 read_score: Score::BEST,
@@ -205,16 +240,14 @@ impl Rig {
                 total_bytes: 1 << 40,
                 free_bytes: 1 << 39,
             });
-            disks.push(disk);
         }
         let grid = GridView::default();
         grid.publish(GridSnapshot { epoch: 1, drives: snapshots, all_have_aes: true });
         let chunks = ChunkStore::new(opened);
         let budget = MemoryBudget::new("segments", budget, 64);
-        let (key, _) = RootKey::generate(&*random).new_bucket_key(BucketId::from_bytes([5; 16]), 3, &*random);
-        let store = SegmentStore::new(chunks.clone(), grid.clone(), random, budget.clone(), config);
+        let store = SegmentStore::new(chunks.clone(), grid.clone(), random.clone(), budget.clone(), config);
         let ids = grid.load().drives.iter().map(|drive| drive.id).collect();
-        Self { store, chunks, disks, ids, key, budget, grid }
+        Self { store, chunks, disks, ids, key, budget, grid, power, random }
     }
 
     pub fn identity(&self) -> SegmentIdentity {

@@ -232,6 +232,7 @@ impl Node {
             S3Config {
                 region: config.s3.region.clone(),
                 host_suffixes: config.s3.host_suffixes.clone(),
+                host_id: identity.node.to_string(),
                 ..S3Config::default()
             },
         );

@@ -42,9 +42,16 @@ pub(crate) enum Kind {
     RemoveGroup = 6,
     /// No live entry lies in file `index` any more; it will be removed or used again.
     RemoveFile = 7,
+    /// An entry again, so that the file where it lay can go: group, index, payload. Changes nothing but its place.
+    Moved = 8,
 }
 
 impl Kind {
+    /// Does its payload belong to an entry?
+    pub(crate) fn is_entry(self) -> bool {
+        matches!(self, Self::Entry | Self::Moved)
+    }
+
     fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::FileStart,
@@ -54,6 +61,7 @@ impl Kind {
             5 => Self::Purge,
             6 => Self::RemoveGroup,
             7 => Self::RemoveFile,
+            8 => Self::Moved,
             _ => return None,
         })
     }

@@ -112,6 +112,24 @@ impl GroupIndex {
         self.queued.pop_front().map(|queued| queued.payload)
     }
 
+    /// Durable entries that lie in `file`.
+    pub(crate) fn in_file(&self, file: u32) -> impl Iterator<Item = (u64, Place)> {
+        let indexed = (self.first..).zip(&self.written);
+        indexed.filter(move |(_, place)| place.file == file).map(|(index, place)| (index, *place))
+    }
+
+    /// An entry was written again. False where it was truncated or purged meanwhile.
+    pub(crate) fn moved_now(&mut self, index: u64, from: Place, to: Place) -> bool {
+        let at = index.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        match at.and_then(|at| self.written.get_mut(at)) {
+            Some(place) if *place == from => {
+                *place = to;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// An append failed: what is queued behind it goes with it.
     pub(crate) fn drop_queued(&mut self, next_call: CallId) {
         self.queued.clear();

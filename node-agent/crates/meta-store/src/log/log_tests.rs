@@ -18,7 +18,13 @@ pub(super) fn drive(number: u8, disk: Arc<dyn Disk>) -> HomeDrive {
 
 /// Files so small that tests roll them.
 pub(super) fn small() -> LogConfig {
-    LogConfig { file_bytes: 8_192, batch_bytes_max: 2_048, queue_bytes_max: 1 << 20, cache_bytes_max: 1_024 }
+    LogConfig {
+        file_bytes: 8_192,
+        batch_bytes_max: 2_048,
+        queue_bytes_max: 1 << 20,
+        cache_bytes_max: 1_024,
+        files_spread_max: 3,
+    }
 }
 
 pub(super) fn entry(index: u64, len: usize) -> LogEntry {
@@ -186,4 +192,28 @@ async fn a_closed_log_says_so() {
     assert!(matches!(group.append(entries(2..3, 10)).await, Err(LogError::Stopped { .. })));
     assert!(matches!(group.wait_durable(2).await, Err(LogError::Stopped { .. })));
     group.wait_durable(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn groups_that_idle_pin_no_file_each() {
+    let disk = Arc::new(FaultDisk::new(1));
+    let log = create(&[drive(1, disk.clone())]);
+    let busy = log.group(GROUP);
+    for round in 0..30 {
+        log.group(ShardId(100 + round)).append(entries(1..3, 50)).await.unwrap();
+        let first = round * 50;
+        busy.append(entries(first..first + 50, 100)).await.unwrap();
+        busy.purge_through(first + 49, text("busy")).await.unwrap();
+        assert!(log.status().files <= 6, "{:?}", log.status());
+    }
+    let check = async |log: &SharedLog| {
+        for round in 0..30 {
+            let group = log.group(ShardId(100 + round));
+            assert_eq!(group.read(1..9, u64::MAX).await.unwrap(), entries(1..3, 50), "group {round}");
+        }
+    };
+    check(&log).await;
+    drop((busy, log));
+    let log = SharedLog::open(&[drive(1, disk)], small()).unwrap();
+    check(&log).await;
 }

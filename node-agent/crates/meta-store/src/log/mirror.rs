@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use sys::DiskFile;
 
 use super::format::file_path;
@@ -18,13 +18,24 @@ const ZEROS_BYTES: usize = 256 << 10;
 /// Where a file waits for its first use.
 pub(crate) const SPARE_PATH: &str = "meta/log/spare";
 
+/// A file of full length that may be used next: zeros, or what an earlier use left.
+#[derive(Default)]
+enum Spare {
+    #[default]
+    None,
+    /// Somebody writes its zeros.
+    Building,
+    /// Its path.
+    Ready(String),
+}
+
 /// A drive that carries the log.
 pub(crate) struct Mirror {
     pub drive: HomeDrive,
     /// The file that is written now.
     current: Mutex<Option<Arc<dyn DiskFile>>>,
-    /// A file of full length that may be used next: zeros, or what an earlier use left.
-    spare: Mutex<Option<String>>,
+    spare: Mutex<Spare>,
+    spare_built: Condvar,
     readers: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
 }
 
@@ -34,6 +45,7 @@ impl Mirror {
             drive,
             current: Mutex::default(),
             spare: Mutex::default(),
+            spare_built: Condvar::new(),
             readers: Mutex::default(),
         })
     }
@@ -46,10 +58,29 @@ impl Mirror {
 
     /// Sees to it that a file of full length is ready; `StorageFull` where there is no room.
     pub(crate) fn prepare_spare(&self, file_bytes: u64) -> io::Result<()> {
-        let mut spare = self.spare.lock();
-        if spare.is_some() {
-            return Ok(());
+        {
+            let mut spare = self.spare.lock();
+            while matches!(*spare, Spare::Building) {
+                self.spare_built.wait(&mut spare);
+            }
+            if matches!(*spare, Spare::Ready(_)) {
+                return Ok(());
+            }
+            *spare = Spare::Building;
         }
+        let built = self.build_spare(file_bytes);
+        let done = if built.is_ok() { Spare::Ready(SPARE_PATH.to_owned()) } else { Spare::None };
+        *self.spare.lock() = done;
+        self.spare_built.notify_all();
+        built
+    }
+
+    /// Is no spare there nor on its way?
+    fn lacks_spare(&self) -> bool {
+        matches!(*self.spare.lock(), Spare::None)
+    }
+
+    fn build_spare(&self, file_bytes: u64) -> io::Result<()> {
         let disk = &self.drive.disk;
         match disk.remove(SPARE_PATH) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -57,18 +88,18 @@ impl Mirror {
         }
         let file = disk.create_new(SPARE_PATH)?;
         let written = file.reserve(file_bytes).and_then(|()| write_zeros(&*file, file_bytes));
-        if let Err(error) = written {
+        if written.is_err() {
             // What is left of it would only take room; the next attempt removes it, too.
             let _ = disk.remove(SPARE_PATH);
-            return Err(error);
         }
-        *spare = Some(SPARE_PATH.to_owned());
-        Ok(())
+        written
     }
 
     /// Begins a new file with the spare. Its name is durable before this returns; its bytes are not.
     pub(crate) fn begin_file(&self, file: u64) -> io::Result<()> {
-        let spare = self.spare.lock().take().ok_or_else(|| io::Error::other("no spare log file"))?;
+        let Spare::Ready(spare) = std::mem::take(&mut *self.spare.lock()) else {
+            return Err(io::Error::other("no spare log file"));
+        };
         let path = file_path(file);
         let disk = &self.drive.disk;
         disk.rename(&spare, &path)?;
@@ -89,8 +120,8 @@ impl Mirror {
         self.readers.lock().remove(&file);
         let path = file_path(u64::from(file));
         let mut spare = self.spare.lock();
-        if spare.is_none() {
-            *spare = Some(path);
+        if matches!(*spare, Spare::None) {
+            *spare = Spare::Ready(path);
         } else if let Err(error) = self.drive.disk.remove(&path) {
             tracing::warn!(drive = %self.drive.id, path, %error, "a log file cannot be removed");
         }
@@ -136,6 +167,8 @@ struct Worker {
     /// Taken to end the thread.
     jobs: Option<SyncSender<Job>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// Builds a spare, now and then.
+    builder: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Worker {
@@ -147,14 +180,14 @@ impl Worker {
                 job(&own);
             }
         })?;
-        Ok(Self { mirror, jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { mirror, jobs: Some(jobs), thread: Some(thread), builder: Mutex::default() })
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.thread.take().into_iter().chain(self.builder.lock().take()) {
             // A panic of the thread has been reported by its hook.
             let _ = thread.join();
         }
@@ -175,6 +208,21 @@ pub(crate) struct Failure {
 impl Mirrors {
     pub(crate) fn start(mirrors: Vec<Arc<Mirror>>) -> io::Result<Self> {
         Ok(Self { workers: mirrors.into_iter().map(Worker::start).collect::<io::Result<_>>()? })
+    }
+
+    /// Has spares built where there are none, so that the next file begins without a wait. What fails here fails again,
+    /// and is reported, when the spare is needed.
+    pub(crate) fn build_spares(&self, file_bytes: u64) {
+        for worker in &self.workers {
+            let mut builder = worker.builder.lock();
+            let busy = builder.as_ref().is_some_and(|thread| !thread.is_finished());
+            if busy || !worker.mirror.lacks_spare() {
+                continue;
+            }
+            let mirror = worker.mirror.clone();
+            let build = move || drop(mirror.prepare_spare(file_bytes));
+            *builder = std::thread::Builder::new().name("meta-log-spare".to_owned()).spawn(build).ok();
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Mirror>> {

@@ -24,6 +24,8 @@ mod shared;
 mod writer;
 
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod log_tests;
 #[cfg(test)]
 mod mirror_tests;
@@ -70,6 +72,8 @@ pub struct LogConfig {
     pub batch_bytes_max: u64,
     /// Bytes that may wait for the writer; who brings more waits.
     pub queue_bytes_max: u64,
+    /// With so many files in use, one that is mostly dead is emptied: what lives in it is written again.
+    pub files_spread_max: u64,
     /// Bytes of written entries kept for readers.
     pub cache_bytes_max: u64,
 }
@@ -80,6 +84,7 @@ impl Default for LogConfig {
             file_bytes: 8 << 20,
             batch_bytes_max: 1 << 20,
             queue_bytes_max: 16 << 20,
+            files_spread_max: 8,
             cache_bytes_max: 4 << 20,
         }
     }

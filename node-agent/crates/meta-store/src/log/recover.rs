@@ -25,6 +25,8 @@ pub(crate) struct Recovered {
     pub closed: Vec<ClosedFile>,
     /// The file that is written now.
     pub current: ClosedFile,
+    /// Entries written to each file, dead ones included.
+    pub entries: BTreeMap<u64, u64>,
     /// Number of the next batch.
     pub next_batch: u64,
     /// Highest file number seen; the next one must be higher.
@@ -54,15 +56,18 @@ pub(crate) fn recover(
     let closed: Vec<ClosedFile> =
         start.files.iter().filter(|closed| !removed.contains(&closed.file)).copied().collect();
 
+    let mut entries: BTreeMap<u64, u64> = BTreeMap::new();
     let mut written: HashMap<ShardId, BTreeMap<u64, Place>> = HashMap::new();
     for file in &closed {
         let image = scan.load(file.file, Some(file))?;
-        for (at, record) in image.records().filter(|(_, r)| r.kind == Kind::Entry) {
+        for (at, record) in image.records().filter(|(_, r)| r.kind.is_entry()) {
+            *entries.entry(file.file).or_default() += 1;
             // Later files win: the entry written last is the one that lives, if any does.
             written.entry(record.group).or_default().insert(record.index, place(file.file, at, &record)?);
         }
     }
     let groups = replay(&start, written, &newest)?;
+    entries.insert(newest.file, newest.records().filter(|(_, r)| r.kind.is_entry()).count() as u64);
 
     let keep: BTreeSet<u64> = closed.iter().map(|closed| closed.file).chain([newest.file]).collect();
     scan.finish(newest.file, &keep)?;
@@ -74,6 +79,7 @@ pub(crate) fn recover(
         groups,
         closed,
         current,
+        entries,
         next_batch: newest.next_batch,
         file_max,
         mended: scan.mended,
@@ -327,6 +333,12 @@ impl Replayed {
                 }
                 self.places.truncate(usize::try_from(record.index - self.head.first).ok()?);
                 self.places.push_back(Some(place));
+            }
+            Kind::Moved => {
+                let at = record.index.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+                if let Some(moved) = at.and_then(|at| self.places.get_mut(at)) {
+                    *moved = Some(place);
+                }
             }
             Kind::Vote => self.head.vote = Some(payload()),
             Kind::Truncate => {

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::cache::RecentCache;
 use super::fill::{self, Copied};
-use super::format::{FileSeal, Kind, RECORD_HEADER, parse_record};
+use super::format::{FileSeal, RECORD_HEADER, parse_record};
 use super::group::{Flushed, answer};
 use super::index::{CallId, GroupIndex, Place};
 use super::mirror::Mirror;
@@ -327,7 +327,7 @@ impl Shared {
         for mirror in self.mirrors.lock().clone() {
             match mirror.read(place.file, u64::from(place.offset), &mut buf) {
                 Ok(()) => match parse_record(seal, &buf) {
-                    Some(r) if (r.kind, r.group, r.index) == (Kind::Entry, group, index) => {
+                    Some(r) if r.kind.is_entry() && (r.group, r.index) == (group, index) => {
                         if !tried.is_empty() {
                             self.mirror_errors.fetch_add(1, Ordering::Relaxed);
                             tracing::error!(%group, index, ?tried, "a log entry had to be read from another mirror");

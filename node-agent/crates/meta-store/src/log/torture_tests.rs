@@ -201,7 +201,11 @@ impl Machine {
     }
 
     async fn boot(&mut self, idle: bool) -> Result<(), String> {
-        let config = LogConfig { cache_bytes_max: self.random.below(4_096), ..small() };
+        let config = LogConfig {
+            cache_bytes_max: self.random.below(4_096),
+            files_spread_max: 1 + self.random.below(3),
+            ..small()
+        };
         let opened = if self.created {
             SharedLog::open(&self.home(), config.clone())
         } else {

@@ -21,6 +21,8 @@ use crate::home::{self, HomeDrive, HomeView, MirrorSet};
 
 /// Appends leave one part in so many of each file to votes, truncations and purges, which free room on a full disk.
 const RESERVED_PART: u64 = 16;
+/// A file of which no more than one part in so many lives may be emptied.
+const SPARSE_PART: u64 = 4;
 /// A forced start jumps so many epochs, beyond what a lost mirror may have seen.
 const FORCED_EPOCHS: u64 = 1 << 20;
 
@@ -71,6 +73,7 @@ impl Control {
 /// What is to be done once the batch is durable, in order.
 enum Pending {
     Entry { call: CallId, group: ShardId, index: u64, place: Place },
+    Moved { group: ShardId, index: u64, from: Place, to: Place },
     Done(Call),
 }
 
@@ -79,6 +82,8 @@ struct FileInfo {
     end: u64,
     /// Entries that durable records still call live.
     live: u64,
+    /// Entries written to it.
+    entries: u64,
 }
 
 pub(crate) struct Writer {
@@ -156,7 +161,8 @@ impl Writer {
         writer.end = recovered.current.end;
         writer.next_batch = recovered.next_batch;
         for closed in recovered.closed.iter().chain([&recovered.current]) {
-            let info = FileInfo { first_batch: closed.first_batch, end: closed.end, live: 0 };
+            let entries = recovered.entries.get(&closed.file).copied().unwrap_or(0);
+            let info = FileInfo { first_batch: closed.first_batch, end: closed.end, live: 0, entries };
             writer.files.insert(closed.file, info);
         }
         for place in recovered.groups.values().flat_map(|group| &group.places) {
@@ -232,7 +238,7 @@ impl Writer {
             }
         }
         let flushed = match stopped {
-            None => self.flush_all(),
+            None => self.flush_all().and_then(|()| self.empty_sparse_file()),
             Some(error) => Err(error),
         };
         if let Err(error) = flushed {
@@ -313,7 +319,7 @@ impl Writer {
 
     fn fits(&self, kind: Kind, payload: usize) -> bool {
         let file_bytes = self.shared.config.file_bytes;
-        let reserved = if kind == Kind::Entry { file_bytes / RESERVED_PART } else { 0 };
+        let reserved = if kind.is_entry() { file_bytes / RESERVED_PART } else { 0 };
         self.end + self.buffer.len_with(payload) + reserved <= file_bytes
     }
 
@@ -328,7 +334,7 @@ impl Writer {
             Kind::Truncate => head.truncate_from(index),
             Kind::Purge => head.purge_through(index, Bytes::copy_from_slice(payload)),
             Kind::RemoveGroup => drop(self.heads.remove(&group)),
-            Kind::FileStart | Kind::RemoveFile => {}
+            Kind::FileStart | Kind::RemoveFile | Kind::Moved => {}
         }
     }
 
@@ -355,7 +361,7 @@ impl Writer {
         self.seal = FileSeal::new(&self.shared.log, self.file);
         self.end = 0;
         self.fresh = true;
-        self.files.insert(self.file, FileInfo { first_batch: self.next_batch, end: 0, live: 0 });
+        self.files.insert(self.file, FileInfo { first_batch: self.next_batch, end: 0, live: 0, entries: 0 });
         let payload = start.encode();
         let record = Record { kind: Kind::FileStart, group: ShardId(0), index: self.file, payload: &payload };
         self.buffer.push(self.seal, &record);
@@ -372,6 +378,44 @@ impl Writer {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Where the log is spread over many files, writes again what lives in a file that is mostly dead, so that groups
+    /// which are idle for long do not pin one file each.
+    fn empty_sparse_file(&mut self) -> Result<(), LogError> {
+        if self.files.len() as u64 <= self.shared.config.files_spread_max {
+            return Ok(());
+        }
+        let sparse = |(file, info): &(&u64, &FileInfo)| {
+            **file != self.file && info.live > 0 && info.live * SPARSE_PART <= info.entries
+        };
+        let Some(file) = self.files.iter().find(sparse).and_then(|(file, _)| u32::try_from(*file).ok())
+        else {
+            return Ok(());
+        };
+        let living: Vec<(ShardId, u64, Place)> = self.shared.with_groups(|groups, _| {
+            let of = |(group, index): (&ShardId, &GroupIndex)| {
+                let group = *group;
+                index.in_file(file).map(move |(index, place)| (group, index, place)).collect::<Vec<_>>()
+            };
+            groups.iter().flat_map(of).collect()
+        });
+        for (group, index, from) in living {
+            let moved = self
+                .shared
+                .read_place(group, index, from)
+                .and_then(|payload| self.push(Kind::Moved, group, index, &payload));
+            match moved {
+                Ok(to) => self.pending.push(Pending::Moved { group, index, from, to }),
+                Err(error @ LogError::Stopped { .. }) => return Err(error),
+                Err(error) => {
+                    // The file stays, which costs room alone.
+                    tracing::warn!(file, %group, index, %error, "a sparse log file cannot be emptied");
+                    break;
+                }
+            }
+        }
+        self.flush_all()
     }
 
     fn flush_removals(&mut self) {
@@ -407,6 +451,10 @@ impl Writer {
         if let Some(info) = self.files.get_mut(&self.file) {
             info.end = self.end;
         }
+        let file_bytes = self.shared.config.file_bytes;
+        if self.end > file_bytes / 2 && self.end - len <= file_bytes / 2 {
+            self.mirrors.build_spares(file_bytes);
+        }
         self.complete();
         self.shared.announce_batch(self.next_batch - 1);
         for file in std::mem::take(&mut self.removing) {
@@ -431,11 +479,19 @@ impl Writer {
                     Pending::Entry { call, group, index, place } => {
                         // It replaces what a failed append left there.
                         self.release_orphans(group, |orphan| orphan >= index);
-                        self.count(place.file, 1);
+                        self.count_written(place.file);
                         let index_of = groups.get_mut(&group);
                         match index_of.and_then(|found| found.written_now(call, index, place)) {
                             Some(payload) => cache.insert(place, payload),
                             None => self.orphans.entry(group).or_default().push((index, place.file)),
+                        }
+                    }
+                    Pending::Moved { group, index, from, to } => {
+                        self.count_written(to.file);
+                        if groups.get_mut(&group).is_some_and(|found| found.moved_now(index, from, to)) {
+                            self.discount(from.file, 1);
+                        } else {
+                            self.orphans.entry(group).or_default().push((index, to.file));
                         }
                     }
                     Pending::Done(call) => {
@@ -489,6 +545,13 @@ impl Writer {
     fn count(&mut self, file: u32, entries: u64) {
         if let Some(info) = self.files.get_mut(&u64::from(file)) {
             info.live += entries;
+        }
+    }
+
+    fn count_written(&mut self, file: u32) {
+        self.count(file, 1);
+        if let Some(info) = self.files.get_mut(&u64::from(file)) {
+            info.entries += 1;
         }
     }
 

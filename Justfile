@@ -66,3 +66,10 @@ faults *options: build
 # The long work: 200 kills under load.
 torture: build
     SHOAL_BIN={{shoal}} SHOAL_KILLS=200 node-agent/tests/faults/run -k kill
+
+# Searches one fuzz target for SECONDS with libFuzzer, starting from its committed corpus. New finds stay in target/fuzz.
+fuzz target seconds="300":
+    command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+    mkdir -p target/fuzz/{{target}}
+    cd node-agent && RUSTC_BOOTSTRAP=1 SHOAL_FUZZ_TARGET={{target}} cargo fuzz run --target-dir ../target/fuzz/build any \
+        ../target/fuzz/{{target}} crates/fuzz-targets/corpus/{{target}} -- -max_total_time={{seconds}}

@@ -3,7 +3,7 @@
 pub(crate) mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod copy;
-pub(crate) mod headers;
+pub mod headers;
 mod keep_alive;
 pub(crate) mod list;
 pub(crate) mod multipart;

@@ -88,7 +88,7 @@ pub(crate) fn kind_of_element(name: &str) -> Option<ChecksumKind> {
 }
 
 /// `x-amz-checksum-*` of a Complete: what the client says of the whole object.
-pub(crate) fn object_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
+pub fn object_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, S3Error> {
     let mut found = None;
     for (kind, _, header, _, _) in KINDS {
         let Some(value) = text(headers, header) else { continue };

@@ -8,12 +8,12 @@ use super::text;
 use crate::{S3Error, S3ErrorCode};
 
 /// The four read conditions.
-pub(crate) fn read_conditions(headers: &HeaderMap) -> ReadConditions {
+pub fn read_conditions(headers: &HeaderMap) -> ReadConditions {
     conditions(headers, ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
 }
 
 /// The same for the source of a copy.
-pub(crate) fn copy_source_conditions(headers: &HeaderMap) -> ReadConditions {
+pub fn copy_source_conditions(headers: &HeaderMap) -> ReadConditions {
     conditions(
         headers,
         [
@@ -41,7 +41,7 @@ fn etags(list: &str) -> Vec<String> {
 }
 
 /// One entity tag without quotes and `W/`.
-pub(crate) fn etag_of_header(tag: &str) -> String {
+pub fn etag_of_header(tag: &str) -> String {
     let tag = tag.trim();
     let tag = tag.strip_prefix("W/").unwrap_or(tag);
     tag.trim_matches('"').to_owned()
@@ -56,7 +56,7 @@ fn date(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
 
 /// `If-None-Match: *` or `If-Match` of a write. S3 takes no other form, and not both. `If-Match: *` is the
 /// tag `*`, which every object has for the engine.
-pub(crate) fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
+pub fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
     let not_built = |name: &str| {
         S3Error::new(
             S3ErrorCode::NOT_IMPLEMENTED,

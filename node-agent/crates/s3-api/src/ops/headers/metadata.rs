@@ -15,7 +15,7 @@ const USER_METADATA: &str = "x-amz-meta-";
 const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 
 /// The attributes that a write's headers ask for.
-pub(crate) fn attributes(headers: &HeaderMap, user_metadata_bytes_max: usize) -> Result<Attributes, S3Error> {
+pub fn attributes(headers: &HeaderMap, user_metadata_bytes_max: usize) -> Result<Attributes, S3Error> {
     let present = |name: HeaderName| text(headers, name.as_str()).filter(|value| !value.is_empty());
     Ok(Attributes {
         content_type: present(CONTENT_TYPE),
@@ -30,7 +30,7 @@ pub(crate) fn attributes(headers: &HeaderMap, user_metadata_bytes_max: usize) ->
 }
 
 /// `x-amz-website-redirect-location`: a path or an HTTP address.
-pub(crate) fn redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
+pub fn redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
     let Some(target) = text(headers, "x-amz-website-redirect-location") else { return Ok(None) };
     if ["/", "http://", "https://"].iter().any(|start| target.starts_with(start)) {
         return Ok(Some(target));
@@ -79,7 +79,7 @@ fn user_metadata(headers: &HeaderMap, bytes_max: usize) -> Result<Vec<(String, S
 }
 
 /// Writes stored attributes into an answer.
-pub(crate) fn put_attributes(headers: &mut HeaderMap, attributes: &Attributes) {
+pub fn put_attributes(headers: &mut HeaderMap, attributes: &Attributes) {
     let kept = [
         (CONTENT_ENCODING, &attributes.content_encoding),
         (CONTENT_DISPOSITION, &attributes.content_disposition),

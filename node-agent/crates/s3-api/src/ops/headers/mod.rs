@@ -6,13 +6,14 @@ mod metadata;
 mod range;
 mod refuse;
 
+pub use checksum::object_checksum;
 pub(crate) use checksum::{
-    algorithm_name, checksum_element, checksum_headers, checksum_value, kind_of_element, object_checksum,
+    algorithm_name, checksum_element, checksum_headers, checksum_value, kind_of_element,
     parse_algorithm, parse_checksum, parse_checksum_type, type_name, upload_checksum,
 };
-pub(crate) use condition::{copy_source_conditions, etag_of_header, read_conditions, write_condition};
-pub(crate) use metadata::{attributes, put_attributes, redirect};
-pub(crate) use range::{copy_source_range, if_range_holds, range};
+pub use condition::{copy_source_conditions, etag_of_header, read_conditions, write_condition};
+pub use metadata::{attributes, put_attributes, redirect};
+pub use range::{copy_source_range, if_range_holds, range};
 pub(crate) use refuse::refuse_unsupported;
 
 use http::HeaderMap;

@@ -8,7 +8,7 @@ use crate::S3Error;
 
 /// The range of a GET. S3 answers one range; several, another unit or a malformed one give the whole object
 /// (RFC 9110 section 14.2 allows a server to ignore `Range`).
-pub(crate) fn range(headers: &HeaderMap) -> Option<RangeSpec> {
+pub fn range(headers: &HeaderMap) -> Option<RangeSpec> {
     let header = text(headers, "range")?;
     let (unit, set) = header.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -32,7 +32,7 @@ fn number(digits: &str) -> Option<u64> {
 }
 
 /// Does `If-Range` (if any) hold for the object as it is? If not, the range is ignored: the client's copy is outdated.
-pub(crate) fn if_range_holds(headers: &HeaderMap, info: &ObjectInfo) -> bool {
+pub fn if_range_holds(headers: &HeaderMap, info: &ObjectInfo) -> bool {
     let Some(validator) = text(headers, "if-range") else { return true };
     let validator = validator.trim();
     if validator.starts_with("W/") {
@@ -50,7 +50,7 @@ pub(crate) fn if_range_holds(headers: &HeaderMap, info: &ObjectInfo) -> bool {
 }
 
 /// `x-amz-copy-source-range`: both ends, inclusive.
-pub(crate) fn copy_source_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, S3Error> {
+pub fn copy_source_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, S3Error> {
     let Some(header) = text(headers, "x-amz-copy-source-range") else { return Ok(None) };
     let parse = || {
         let (first, last) = header.trim().strip_prefix("bytes=")?.split_once('-')?;

@@ -1,0 +1,41 @@
+//! Writes the seeds of the format targets from the real encoders: `cargo run -p fuzz-targets --example seeds`.
+
+use std::path::Path;
+
+use chunk_store::ChunkHeader;
+use chunk_store::format::{Prelude, encode_footer, encode_header, encode_pack_header};
+use grid_types::{ChunkKey, Cipher, Compression, DriveId, Profile, SegmentId};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let key = ChunkKey { segment: SegmentId::from_bytes([7; 16]), index: 3 };
+    let header = |profile, sealed: &[u8]| ChunkHeader {
+        chunk: key,
+        seal_id: SegmentId::from_bytes([9; 16]),
+        profile,
+        cipher: Cipher::ChaCha20Poly1305,
+        compression: Compression::None,
+        key_generation: 1,
+        block_packets: 2,
+        plain_len: 0,
+        sealed: sealed.to_vec(),
+    };
+    let zero = ChunkKey { segment: SegmentId::from_bytes([0; 16]), index: 0 };
+    let chunk = Prelude::Chunk { key, header_len: 100, footer_len: 60, record_len: 4_096 };
+    let seeds: [(&str, Vec<u8>); 8] = [
+        ("chunk_header/ec", encode_header(&header(Profile::Ec { k: 2, m: 2 }, b"sealed identity"))?),
+        ("chunk_header/copies", encode_header(&header(Profile::Copies(4), b""))?),
+        ("chunk_footer/plain", encode_footer(zero, 70_000, b"")?),
+        ("chunk_footer/record", encode_footer(zero, 1, &[5; 300])?),
+        ("pack_record/chunk", chunk.encode().to_vec()),
+        ("pack_record/tombstone", Prelude::Tombstone(key).encode().to_vec()),
+        ("pack_record/mark", Prelude::Mark { sequence: 12, offset: 0 }.encode().to_vec()),
+        ("pack_record/header", encode_pack_header(DriveId::from_bytes([4; 16]), 17).to_vec()),
+    ];
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    for (name, bytes) in seeds {
+        let path = corpus.join(name);
+        std::fs::create_dir_all(path.parent().ok_or("a seed lies in a folder")?)?;
+        std::fs::write(path, bytes)?;
+    }
+    Ok(())
+}

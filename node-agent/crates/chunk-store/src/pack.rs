@@ -301,7 +301,7 @@ impl PackWriter {
             None => self.commit(&batch),
         };
         drop(batch);
-        let failed = committed.is_err();
+        let failed = committed.as_ref().err().map(|error| matches!(error, ChunkError::Full { .. }));
         answer(&self.core, waits, committed);
         let wanted = !flushes.is_empty();
         let idle = self.queue.is_empty();
@@ -414,14 +414,19 @@ impl PackWriter {
         compaction.step(&self.core, batch)
     }
 
-    /// Ends or begins a compaction. `step` is true when all of the pack has been copied with this batch.
-    fn compaction_turn(&mut self, step: Result<bool, ChunkError>, commit_failed: bool) {
+    /// Ends or begins a compaction. `step` is true when all of the pack has been copied with this batch; `failed` says
+    /// whether the batch failed, and for want of room.
+    fn compaction_turn(&mut self, step: Result<bool, ChunkError>, failed: Option<bool>) {
         if let Some(compaction) = &mut self.compaction {
             let result = match step {
                 Err(error) => Some(Err(error)),
-                Ok(_) if commit_failed => Some(Err(match self.core.check_in_service() {
+                Ok(_) if failed.is_some() => Some(Err(match self.core.check_in_service() {
                     Err(error) => error,
-                    Ok(()) => ChunkError::Full { drive: self.core.id },
+                    Ok(()) if failed == Some(true) => ChunkError::Full { drive: self.core.id },
+                    Ok(()) => {
+                        let source = io::Error::other("the batch with its copies failed");
+                        self.core.io_error("compacting a pack", source)
+                    }
                 })),
                 Ok(false) => None,
                 Ok(true) => Some(compaction.retire(&self.core)),

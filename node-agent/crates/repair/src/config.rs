@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct RepairConfig {
     /// `rebuild` looks for work again after so long.
     pub rebuild_every: Duration,
+    /// After a pass that left something undone (no drive to go to, too few good chunks), `rebuild` and `drain` try that
+    /// again after so long, or when the drives have changed.
+    pub retry_every: Duration,
     /// A drive must be failing for so long before its chunks are rebuilt: a cable may be put back.
     pub failing_grace: Duration,
     /// `drain` looks for work again after so long.
@@ -58,6 +61,7 @@ impl Default for RepairConfig {
             Tranquility { rebuild: 0.2, drain: 1.0, garbage: 1.0, scrub: 4.0, inventory: 4.0, compact: 2.0 };
         Self {
             rebuild_every: Duration::from_secs(5),
+            retry_every: Duration::from_secs(300),
             failing_grace: Duration::from_secs(60),
             drain_every: Duration::from_secs(15),
             drain_settle: Duration::from_secs(600),

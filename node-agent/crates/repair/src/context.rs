@@ -13,6 +13,9 @@ use sys::{Clock, Random};
 use crate::registry::Load;
 use crate::{RepairConfig, SegmentRows};
 
+/// See `RepairContext::prospects`.
+pub(crate) type Prospects = Vec<(DriveId, DriveState, bool, bool)>;
+
 /// Damaged chunks that the scrub found and nobody rebuilt yet; the next pass finds what does not fit.
 const DAMAGED_MAX: usize = 4_096;
 
@@ -80,6 +83,19 @@ impl RepairContext {
     /// Drives in this state, as the grid sees them.
     pub(crate) fn drives_in(&self, state: DriveState) -> Vec<DriveId> {
         self.grid().drives.iter().filter(|drive| drive.state == state).map(|drive| drive.id).collect()
+    }
+
+    /// The drives with what decides whether a chunk can be read from or written to them: when this changes, what could
+    /// not be done before may be possible.
+    pub(crate) fn prospects(&self) -> Prospects {
+        let grid = self.grid();
+        let mut prospects: Prospects = grid
+            .drives
+            .iter()
+            .map(|drive| (drive.id, drive.state, drive.writable(), drive.readable()))
+            .collect();
+        prospects.sort_by_key(|(id, ..)| *id);
+        prospects
     }
 
     /// Queues a damaged chunk for `rebuild`.

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, DriveState, ShardId};
 
 use crate::context::RepairContext;
-use crate::mover::{Moved, Task, move_elsewhere};
+use crate::mover::{Moved, Task, Undone, move_elsewhere};
 use crate::{Counters, RepairError, Step, Worker};
 
 pub(crate) struct Drain {
@@ -17,6 +17,9 @@ pub(crate) struct Drain {
     sources: VecDeque<(ShardId, DriveId, Option<Vec<u8>>)>,
     tasks: VecDeque<Task>,
     in_pass: bool,
+    undone: Undone,
+    /// The operator wants a pass now.
+    ordered: bool,
     /// Draining drives, and since when no row has named them.
     draining: BTreeMap<DriveId, Option<Duration>>,
     counters: Counters,
@@ -29,6 +32,8 @@ impl Drain {
             sources: VecDeque::new(),
             tasks: VecDeque::new(),
             in_pass: false,
+            undone: Undone::default(),
+            ordered: false,
             draining: BTreeMap::new(),
             counters: Counters::default(),
         }
@@ -40,12 +45,18 @@ impl Drain {
             match move_elsewhere(&self.context, &task, true).await {
                 Ok(Moved::Done) => self.counters.done += 1,
                 Ok(Moved::Overtaken) => {}
-                Ok(Moved::NoDrive) => self.counters.failed("no other drive may take a chunk now"),
+                Ok(Moved::NoDrive) => {
+                    self.undone.note();
+                    self.counters.failed("no other drive may take a chunk now");
+                }
                 Err(error @ RepairError::Meta(_)) => {
                     self.tasks.push_front(task);
                     return Err(error);
                 }
-                Err(error) => self.counters.failed(error),
+                Err(error) => {
+                    self.undone.note();
+                    self.counters.failed(error);
+                }
             }
             return Ok(Step::Busy);
         }
@@ -81,8 +92,13 @@ impl Drain {
         let every = self.context.config.drain_every;
         if std::mem::take(&mut self.in_pass) {
             self.end_pass();
+            self.undone.end_pass(&self.context);
             return Ok(Step::Idle(every));
         }
+        if !std::mem::take(&mut self.ordered) && self.undone.waits(&self.context, &[]) {
+            return Ok(Step::Idle(every));
+        }
+        self.undone.begin_pass(&self.context, &[]);
         let draining = self.context.drives_in(DriveState::Draining);
         self.draining.retain(|drive, _| draining.contains(drive));
         let now = self.context.clock.since_boot();
@@ -122,5 +138,9 @@ impl Worker for Drain {
 
     fn counters(&self) -> Counters {
         self.counters.clone()
+    }
+
+    fn run_now(&mut self) {
+        self.ordered = true;
     }
 }

@@ -2,12 +2,13 @@
 //! removes what is superfluous.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use grid_types::{BucketId, ChunkKey, DriveId, ErrorCode, ObjectKey};
 use meta_store::rows::SegmentRow;
 
 use crate::RepairError;
-use crate::context::RepairContext;
+use crate::context::{Prospects, RepairContext};
 
 /// A chunk that must be written anew, as its row said when it was found.
 #[derive(Debug, Clone)]
@@ -60,23 +61,16 @@ pub(crate) async fn move_elsewhere(
     let id = task.row.segment.id;
     let Some(_lock) = context.lock_segment(id) else { return Ok(Moved::Overtaken) };
     let holder = task.holder();
+    if place(context, task, &task.row.segment.drives).is_none() {
+        return Ok(Moved::NoDrive);
+    }
     // Another chunk of the segment may have moved since the row was listed, and must not be met on one drive.
     let Some((_, _, row)) = context.rows.find_segment(id).await? else { return Ok(Moved::Overtaken) };
     let segment = &row.segment;
     if segment.drives.get(usize::from(task.index)) != Some(&holder) {
         return Ok(Moved::Overtaken);
     }
-    let grid = context.grid();
-    let others: Vec<DriveId> = (0u8..)
-        .zip(&segment.drives)
-        .filter(|(index, _)| *index != task.index)
-        .filter_map(|(_, d)| *d)
-        .collect();
-    let avoid: Vec<DriveId> = holder.into_iter().collect();
-    let mut draw = |bound| context.random.below(bound);
-    let Some(target) = placement::place_one(&grid, &others, &avoid, &mut draw) else {
-        return Ok(Moved::NoDrive);
-    };
+    let Some(target) = place(context, task, &segment.drives) else { return Ok(Moved::NoDrive) };
     context.segments.rebuild_chunk(segment, task.index, target).await?;
     let (bucket, key, owner) = (task.bucket, task.key.clone(), row.owner);
     let relocated =
@@ -106,10 +100,55 @@ pub(crate) async fn move_elsewhere(
     Ok(Moved::Done)
 }
 
+/// A drive for the chunk, other than those of the segment's other chunks and the one it leaves.
+fn place(context: &RepairContext, task: &Task, drives: &[Option<DriveId>]) -> Option<DriveId> {
+    let others: Vec<DriveId> = (0u8..)
+        .zip(drives)
+        .filter(|(index, _)| *index != task.index)
+        .filter_map(|(_, drive)| *drive)
+        .collect();
+    let avoid: Vec<DriveId> = task.holder().into_iter().collect();
+    placement::place_one(&context.grid(), &others, &avoid, &mut |bound| context.random.below(bound))
+}
+
 /// The compare-and-set was decided against us.
 fn refused_for_good(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::Conflict | ErrorCode::NoSuchKey | ErrorCode::NoSuchUpload | ErrorCode::NoSuchBucket
     )
+}
+
+/// Keeps a worker from trying again and again what cannot be done: after a pass that left something undone the next one
+/// waits, unless the drives change.
+#[derive(Default)]
+pub(crate) struct Undone {
+    noted: bool,
+    begun_with: (Prospects, Vec<DriveId>),
+    waits_since: Option<Duration>,
+}
+
+impl Undone {
+    pub fn begin_pass(&mut self, context: &RepairContext, lost: &[DriveId]) {
+        self.noted = false;
+        self.waits_since = None;
+        self.begun_with = (context.prospects(), lost.to_vec());
+    }
+
+    /// Something could not be done.
+    pub fn note(&mut self) {
+        self.noted = true;
+    }
+
+    pub fn end_pass(&mut self, context: &RepairContext) {
+        self.waits_since = self.noted.then(|| context.clock.since_boot());
+    }
+
+    /// Is it too early for another pass?
+    pub fn waits(&self, context: &RepairContext, lost: &[DriveId]) -> bool {
+        let now = context.clock.since_boot();
+        self.waits_since.is_some_and(|since| now.saturating_sub(since) < context.config.retry_every)
+            && self.begun_with.1 == lost
+            && self.begun_with.0 == context.prospects()
+    }
 }

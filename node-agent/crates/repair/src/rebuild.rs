@@ -11,7 +11,7 @@ use grid_types::{ChunkKey, DriveId, DriveState, ShardId};
 use segment_store::SegmentError;
 
 use crate::context::RepairContext;
-use crate::mover::{Moved, Task, move_elsewhere, rebuild_in_place};
+use crate::mover::{Moved, Task, Undone, move_elsewhere, rebuild_in_place};
 use crate::{Counters, RepairError, Step, Worker};
 
 /// Where chunks to rebuild come from.
@@ -26,9 +26,11 @@ pub(crate) struct Rebuild {
     sources: VecDeque<Source>,
     tasks: VecDeque<Task>,
     in_pass: bool,
+    undone: Undone,
     /// When a drive was first seen failing, on the clock since boot.
     failing: BTreeMap<DriveId, Duration>,
-    skip_grace: bool,
+    /// The operator wants a pass now, whatever the grace.
+    ordered: bool,
     lost: u64,
     counters: Counters,
 }
@@ -41,8 +43,9 @@ impl Rebuild {
             sources: VecDeque::new(),
             tasks: VecDeque::new(),
             in_pass: false,
+            undone: Undone::default(),
             failing: BTreeMap::new(),
-            skip_grace: false,
+            ordered: false,
             lost: 0,
             counters: Counters::default(),
         }
@@ -81,18 +84,23 @@ impl Rebuild {
             self.in_pass = false;
             self.context.set_unrecoverable(self.lost);
             self.lost = 0;
+            self.undone.end_pass(&self.context);
             return Ok(Step::Idle(self.context.config.rebuild_every));
         }
-        self.begin_pass();
+        let lost = self.lost_drives();
+        if !std::mem::take(&mut self.ordered) && self.undone.waits(&self.context, &lost) {
+            return Ok(Step::Idle(self.context.config.rebuild_every));
+        }
+        self.begin_pass(&lost);
         Ok(if self.sources.is_empty() { Step::Idle(self.context.config.rebuild_every) } else { Step::Busy })
     }
 
-    fn begin_pass(&mut self) {
+    /// Drives that have been failing for longer than the grace.
+    fn lost_drives(&mut self) -> Vec<DriveId> {
         let now = self.context.clock.since_boot();
         let failing = self.context.drives_in(DriveState::Failing);
         self.failing.retain(|drive, _| failing.contains(drive));
-        let grace = if self.skip_grace { Duration::ZERO } else { self.context.config.failing_grace };
-        self.skip_grace = false;
+        let grace = if self.ordered { Duration::ZERO } else { self.context.config.failing_grace };
         let mut lost = Vec::new();
         for drive in failing {
             let since = *self.failing.entry(drive).or_insert(now);
@@ -100,6 +108,11 @@ impl Rebuild {
                 lost.push(drive);
             }
         }
+        lost
+    }
+
+    fn begin_pass(&mut self, lost: &[DriveId]) {
+        self.undone.begin_pass(&self.context, lost);
         let shards = self.context.rows.shards();
         for &shard in &shards {
             self.sources.extend(lost.iter().map(|&drive| Source::Lost { shard, drive, cursor: None }));
@@ -178,12 +191,16 @@ impl Rebuild {
                 self.counters.done += 1;
                 self.counters.detail = "rebuilding chunks".to_owned();
             }
-            Ok(Moved::NoDrive) => self.counters.failed("no other drive may take a chunk now"),
+            Ok(Moved::NoDrive) => {
+                self.undone.note();
+                self.counters.failed("no other drive may take a chunk now");
+            }
             Ok(Moved::Overtaken) => {}
             Err(error) => {
                 if matches!(error, RepairError::Segment(SegmentError::Lost { .. })) {
                     self.lost += 1;
                 }
+                self.undone.note();
                 tracing::error!(%error, "a chunk cannot be rebuilt");
                 self.counters.failed(error);
             }
@@ -209,6 +226,6 @@ impl Worker for Rebuild {
     }
 
     fn run_now(&mut self) {
-        self.skip_grace = true;
+        self.ordered = true;
     }
 }

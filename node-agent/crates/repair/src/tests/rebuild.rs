@@ -101,8 +101,15 @@ async fn a_segment_written_without_all_its_chunks_is_completed() {
     run(&mut worker).await;
     assert!(rig.segment("a").await.incomplete(), "there is no fourth drive");
     assert!(worker.counters().last_error.unwrap().contains("no other drive"));
+    let tried = worker.counters().failed;
+    for _ in 0..3 {
+        run(&mut worker).await;
+    }
+    assert_eq!(worker.counters().failed, tried, "what cannot be done is not tried again at once");
+    rig.clock.advance(Duration::from_secs(301));
+    run(&mut worker).await;
+    assert_eq!(worker.counters().failed, tried + 1, "but later");
     rig.set_states(&[]);
-    let mut worker = Rebuild::new(rig.context.clone());
     run(&mut worker).await;
     rig.check_whole("a").await;
 }

@@ -3,9 +3,8 @@
 import base64
 import datetime
 import hashlib
-import http.client
 import io
-import urllib.parse
+import urllib.error
 import urllib.request
 import zlib
 
@@ -398,7 +397,7 @@ def test_copies(s3, new_bucket, size):
     s3.copy_object(
         Bucket=target,
         Key="replaced",
-        CopySource=f"{source}/from%20here",
+        CopySource=f"{source}/from here",
         MetadataDirective="REPLACE",
         Metadata={"c": "d"},
         ContentType="text/y",
@@ -457,7 +456,9 @@ def test_copies_of_what_is_not_there(s3, bucket):
             assert code(error) == expect
 
 
-def test_presigned(s3, bucket):
+def test_presigned(server, bucket):
+    # For some regions boto3 still signs addresses with Signature V2 unless told otherwise.
+    s3 = server.s3(signature_version="s3v4")
     body = noise(7, 50_000)
 
     def call(method, url, data=None, headers=None):
@@ -495,16 +496,6 @@ def test_presigned(s3, bucket):
         assert error.value.code == expect
     url = s3.generate_presigned_url("delete_object", Params={"Bucket": bucket, "Key": key})
     assert call("DELETE", url)[0] == 204
-
-
-def test_virtual_hosts(server, s3, bucket):
-    """`bucket.localhost`, where the demo serves that; the connection goes to the same port."""
-    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(server.address)
-    connection.request("GET", f"{parts.path}?{parts.query}")
-    assert connection.getresponse().read() == b"x"
 
 
 def test_upload_and_download_files(s3, bucket, tmp_path):

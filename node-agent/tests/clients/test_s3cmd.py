@@ -53,7 +53,8 @@ def test_a_large_file_in_parts(s3cmd, bucket, tmp_path):
 
 def test_metadata(s3cmd, s3, bucket, tmp_path):
     (tmp_path / "file.html").write_bytes(b"<p>")
-    s3cmd("put", "--add-header=x-amz-meta-colour:blue", tmp_path / "file.html", f"s3://{bucket}/file.html")
+    options = ["--mime-type=text/html", "--add-header=x-amz-meta-colour:blue"]
+    s3cmd("put", *options, tmp_path / "file.html", f"s3://{bucket}/file.html")
     head = s3.head_object(Bucket=bucket, Key="file.html")
     assert head["Metadata"]["colour"] == "blue"
     assert head["ContentType"].startswith("text/html")

@@ -63,7 +63,7 @@ impl Scope {
 
     fn write_prefixes(&self, xml: &mut XmlWriter, prefixes: &[String]) {
         for prefix in prefixes {
-            xml.open("CommonPrefixes").element("Prefix", self.text(prefix)).close();
+            xml.open("CommonPrefixes").listed("Prefix", self.text(prefix)).close();
         }
     }
 }
@@ -81,7 +81,7 @@ fn last_entry(listing: &ObjectListing) -> Option<&str> {
 
 fn write_object(xml: &mut XmlWriter, scope: &Scope, object: &ObjectPart, owner: Option<&str>) {
     xml.open("Contents");
-    xml.element("Key", scope.text(object.key.as_str()));
+    xml.listed("Key", scope.text(object.key.as_str()));
     xml.element("LastModified", iso_time(object.modified));
     xml.element("ETag", quoted(&object.etag));
     if let Some((kind, r#type)) = object.checksum {
@@ -112,7 +112,9 @@ pub(crate) fn v1_document(scope: &Scope, marker: &str, listing: &ObjectListing, 
     xml.element("Marker", scope.text(marker));
     // As S3: without a delimiter the last key is the next marker, and clients know.
     if truncated && scope.delimiter.is_some() {
-        xml.optional("NextMarker", last_entry(listing).map(|entry| scope.text(entry)));
+        if let Some(entry) = last_entry(listing) {
+            xml.listed("NextMarker", scope.text(entry));
+        }
     }
     xml.element("MaxKeys", scope.max_keys);
     xml.optional("Delimiter", scope.delimiter.as_deref().map(|text| scope.text(text)));
@@ -210,7 +212,7 @@ pub(crate) fn versions_document(
     xml.element("Name", &scope.bucket).element("Prefix", scope.text(&scope.prefix));
     xml.element("KeyMarker", scope.text(key_marker)).element("VersionIdMarker", version_marker);
     if truncated && let Some(last) = last_entry(listing) {
-        xml.element("NextKeyMarker", scope.text(last));
+        xml.listed("NextKeyMarker", scope.text(last));
         let is_key = listing.objects.last().is_some_and(|object| object.key.as_str() == last);
         xml.optional("NextVersionIdMarker", is_key.then_some(NULL_VERSION));
     }
@@ -219,9 +221,7 @@ pub(crate) fn versions_document(
     scope.write_encoding(&mut xml);
     xml.element("IsTruncated", truncated);
     for object in &listing.objects {
-        xml.open("Version")
-            .element("Key", scope.text(object.key.as_str()))
-            .element("VersionId", NULL_VERSION);
+        xml.open("Version").listed("Key", scope.text(object.key.as_str())).element("VersionId", NULL_VERSION);
         xml.element("IsLatest", true).element("LastModified", iso_time(object.modified));
         xml.element("ETag", quoted(&object.etag));
         if let Some((kind, r#type)) = object.checksum {

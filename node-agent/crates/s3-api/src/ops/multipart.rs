@@ -204,7 +204,7 @@ pub(crate) fn uploads_document(page: &UploadsPage, listing: &UploadListing, owne
     xml.element("KeyMarker", show(page.key_marker.as_deref().unwrap_or_default()));
     xml.element("UploadIdMarker", page.upload_marker.as_deref().unwrap_or_default());
     if let Some((key, upload)) = &listing.next {
-        xml.element("NextKeyMarker", show(key));
+        xml.listed("NextKeyMarker", show(key));
         xml.optional("NextUploadIdMarker", upload.as_ref());
     }
     xml.element("Prefix", show(&page.prefix));
@@ -212,7 +212,7 @@ pub(crate) fn uploads_document(page: &UploadsPage, listing: &UploadListing, owne
     xml.optional("EncodingType", page.encode.then_some("url"));
     xml.element("MaxUploads", page.max_uploads).element("IsTruncated", listing.next.is_some());
     for upload in &listing.uploads {
-        xml.open("Upload").element("Key", show(upload.key.as_str())).element("UploadId", upload.upload);
+        xml.open("Upload").listed("Key", show(upload.key.as_str())).element("UploadId", upload.upload);
         write_owner(&mut xml, "Initiator", owner);
         write_owner(&mut xml, "Owner", owner);
         xml.element("StorageClass", &upload.storage_class).element("Initiated", iso_time(upload.initiated));
@@ -222,7 +222,7 @@ pub(crate) fn uploads_document(page: &UploadsPage, listing: &UploadListing, owne
         xml.close();
     }
     for prefix in &listing.prefixes {
-        xml.open("CommonPrefixes").element("Prefix", show(prefix)).close();
+        xml.open("CommonPrefixes").listed("Prefix", show(prefix)).close();
     }
     xml.finish()
 }

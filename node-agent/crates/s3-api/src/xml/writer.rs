@@ -26,7 +26,7 @@ impl XmlWriter {
     /// A whole document whose root holds a text and nothing else.
     pub fn with_text(root: &'static str, text: impl Display) -> String {
         let mut xml = Self::new(root);
-        let _ = write!(Escaped(&mut xml.document), "{text}");
+        let _ = write!(Escaped { document: &mut xml.document, numbered: false }, "{text}");
         xml.finish()
     }
 
@@ -55,10 +55,20 @@ impl XmlWriter {
         self
     }
 
-    /// An element with a text.
+    /// An element with a text. What XML 1.0 cannot hold becomes U+FFFD, so that every client can read the document.
     pub fn element(&mut self, name: &'static str, text: impl Display) -> &mut Self {
+        self.write(name, text, false)
+    }
+
+    /// An element of a listing that names keys, which a client must be able to tell apart: as S3 does, what XML 1.0
+    /// cannot hold is written as a number, and clients whose parsers refuse that ask for `encoding-type=url`.
+    pub fn listed(&mut self, name: &'static str, text: impl Display) -> &mut Self {
+        self.write(name, text, true)
+    }
+
+    fn write(&mut self, name: &'static str, text: impl Display, numbered: bool) -> &mut Self {
         let _ = write!(self.document, "<{name}>");
-        let _ = write!(Escaped(&mut self.document), "{text}");
+        let _ = write!(Escaped { document: &mut self.document, numbered }, "{text}");
         let _ = write!(self.document, "</{name}>");
         self
     }
@@ -80,23 +90,30 @@ impl XmlWriter {
     }
 }
 
-struct Escaped<'a>(&'a mut String);
+/// Escapes what is written through it. Characters that XML 1.0 cannot hold become numbers or U+FFFD.
+struct Escaped<'a> {
+    document: &'a mut String,
+    numbered: bool,
+}
 
 impl std::fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         for character in text.chars() {
             match character {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                // A parser would turn a bare carriage return into a line feed. The others XML 1.0 cannot hold at
-                // all; S3 writes them as numbers nevertheless, and clients that must read them ask for
-                // `encoding-type=url`.
-                '\r' | '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
-                    write!(self.0, "&#x{:x};", u32::from(character))?;
+                '&' => self.document.push_str("&amp;"),
+                '<' => self.document.push_str("&lt;"),
+                '>' => self.document.push_str("&gt;"),
+                '"' => self.document.push_str("&quot;"),
+                // A parser would turn a bare carriage return into a line feed.
+                '\r' => self.document.push_str("&#xd;"),
+                '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
+                    if self.numbered {
+                        write!(self.document, "&#x{:x};", u32::from(character))?;
+                    } else {
+                        self.document.push('\u{fffd}');
+                    }
                 }
-                other => self.0.push(other),
+                other => self.document.push(other),
             }
         }
         Ok(())

@@ -3,11 +3,15 @@ use super::{XmlReader, XmlWriter, url_encode};
 #[test]
 fn a_document_is_closed_and_escaped() {
     let mut xml = XmlWriter::new("Root");
-    xml.open("In").element("Key", "a<b>&\"c\"\r\u{1}\n").optional("None", None::<&str>).element("Size", 7);
+    xml.open("In")
+        .listed("Key", "a<b>&\"c\"\r\u{1}\n")
+        .element("Word", "\u{1}\u{ffff}")
+        .optional("None", None::<&str>)
+        .element("Size", 7);
     assert_eq!(
         xml.finish(),
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Root xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><In>\
-         <Key>a&lt;b&gt;&amp;&quot;c&quot;&#xd;&#x1;\n</Key><Size>7</Size></In></Root>"
+         <Key>a&lt;b&gt;&amp;&quot;c&quot;&#xd;&#x1;\n</Key><Word>\u{fffd}\u{fffd}</Word><Size>7</Size></In></Root>"
     );
 }
 

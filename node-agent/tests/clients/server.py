@@ -92,7 +92,7 @@ class Server:
 def run(command, env, check=True, **options):
     """Runs a client; its output, or a failure that shows it."""
     done = subprocess.run(
-        [str(part) for part in command], env=env, capture_output=True, text=True, timeout=900, **options
+        [str(part) for part in command], env=env, capture_output=True, text=True, errors="replace", timeout=900, **options
     )
     if check and done.returncode != 0:
         raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")

@@ -1,6 +1,7 @@
 //! The whole front over a real server on loopback and a real engine on one drive, spoken to with raw bytes.
 
 mod client;
+mod operations;
 mod rig;
 
 use std::time::Duration;

@@ -197,6 +197,10 @@ fn absolute(path: &str) -> Result<PathBuf, AdminError> {
     }
 }
 
+fn of_meta(error: &MetaError) -> AdminError {
+    AdminError::of(error.code(), error.to_string())
+}
+
 fn of_chunk(error: &ChunkError) -> AdminError {
     AdminError::of(error.code(), error.to_string())
 }
@@ -275,10 +279,7 @@ impl Node for AdminNode {
                 drives_known: u32::try_from(drives.len()).unwrap_or(u32::MAX),
                 total_bytes: in_service().map(|drive| drive.total_bytes).sum(),
                 free_bytes: in_service().map(|drive| drive.free_bytes).sum(),
-                segments_incomplete: self
-                    .segments_incomplete()
-                    .await
-                    .map_err(|error| AdminError::of(error.code(), error.to_string()))?,
+                segments_incomplete: self.segments_incomplete().await.map_err(|error| of_meta(&error))?,
                 segments_unrecoverable: self.parts.repair.unrecoverable(),
                 warnings,
             })
@@ -387,6 +388,11 @@ impl Node for AdminNode {
                         Err(ChunkError::Missing { .. }) => {}
                         Err(ChunkError::Corrupt { .. }) => {
                             report.checked += 1;
+                            let row = self.parts.meta.find_segment(chunk.segment).await;
+                            if row.map_err(|error| of_meta(&error))?.is_none() {
+                                report.damaged_garbage += 1;
+                                continue;
+                            }
                             report.damaged += 1;
                             if report.first_damaged.len() < DAMAGED_SHOWN_MAX {
                                 report.first_damaged.push(chunk.to_string());

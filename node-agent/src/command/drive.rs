@@ -118,7 +118,10 @@ impl DriveCommand {
                 if command.admin.json {
                     return super::print_json(&report);
                 }
-                println!("{} chunks checked, {} damaged", report.checked, report.damaged);
+                println!(
+                    "{} chunks checked, {} damaged, {} damaged that nothing names any more",
+                    report.checked, report.damaged, report.damaged_garbage
+                );
                 report.first_damaged.iter().for_each(|chunk| println!("  {chunk}"));
                 Ok(())
             }

@@ -257,6 +257,7 @@ async fn orders_reach_the_node_by_key_and_by_socket() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(drives["drives"][0]["path"], "/srv/a", "ordered by path");
     assert_eq!(drives["drives"][0]["state"], "active");
+    assert_eq!(drives["drives"][0]["id"], DRIVE.to_string().as_str());
 
     let add = json!({"path": "/srv/b", "allow_not_empty": true}).to_string();
     assert_eq!(doors.unix(Method::POST, "/v1/drives", add).await.0, StatusCode::OK);

@@ -138,8 +138,10 @@ pub struct ReplaceDrive {
 pub struct VerifyReport {
     /// Chunks read.
     pub checked: u64,
-    /// Chunks that do not match their hashes.
+    /// Chunks of stored objects that do not match their hashes; repair mends them.
     pub damaged: u64,
+    /// The same of chunks that nothing names any more: they go by themselves.
+    pub damaged_garbage: u64,
     /// The first of them, as `segment.index`.
     pub first_damaged: Vec<String>,
 }

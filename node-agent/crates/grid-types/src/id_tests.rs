@@ -52,3 +52,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ids_are_hex_for_people_and_16_bytes_on_disk() {
+    let id = DriveId::from_bytes(std::array::from_fn(|at| at as u8));
+    let json = serde_json::to_string(&id).unwrap();
+    assert_eq!(json, "\"000102030405060708090a0b0c0d0e0f\"");
+    assert_eq!(serde_json::from_str::<DriveId>(&json).unwrap(), id);
+    assert!(serde_json::from_str::<DriveId>("\"00\"").is_err());
+    let bytes = postcard::to_allocvec(&id).unwrap();
+    assert_eq!(bytes, id.as_bytes());
+    assert_eq!(postcard::from_bytes::<DriveId>(&bytes).unwrap(), id);
+}

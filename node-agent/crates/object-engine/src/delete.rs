@@ -1,6 +1,7 @@
 //! Deletes, and the chunks of writes that failed.
 
 use grid_types::{BucketName, ErrorCode, ObjectKey, Segment, SegmentOwner, VersionId};
+use meta_store::root::Bucket;
 use meta_store::{Command, Outcome, WriteCondition};
 
 use crate::engine::unexpected;
@@ -16,8 +17,18 @@ impl ObjectEngine {
         condition: WriteCondition,
     ) -> Result<Option<VersionId>, EngineError> {
         let bucket = self.bucket(bucket).await?;
+        self.delete_in(&bucket, key, version, condition).await
+    }
+
+    pub(crate) async fn delete_in(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        condition: WriteCondition,
+    ) -> Result<Option<VersionId>, EngineError> {
         let outcome = self
-            .commit(&bucket, |bucket_generation| Command::DeleteVersion {
+            .commit(bucket, |bucket_generation| Command::DeleteVersion {
                 bucket: bucket.id,
                 key: key.clone(),
                 bucket_generation,

@@ -10,7 +10,9 @@ use meta_store::{Command, MetaStore, Outcome};
 use segment_store::SegmentStore;
 use sys::{Clock, Random};
 
+use crate::changes::{Changes, ROW_BYTES_GUESSED};
 use crate::digest::DigestPool;
+use crate::internal::is_internal;
 use crate::keys::BucketKeys;
 use crate::{EngineConfig, EngineError};
 
@@ -34,6 +36,7 @@ struct Shared {
     segments: SegmentStore,
     keys: BucketKeys,
     digests: DigestPool,
+    changes: Changes,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     config: EngineConfig,
@@ -56,6 +59,7 @@ impl ObjectEngine {
                 segments,
                 keys,
                 digests: DigestPool::default(),
+                changes: Changes::default(),
                 clock,
                 random,
                 config,
@@ -82,6 +86,10 @@ impl ObjectEngine {
 
     pub(crate) fn digests(&self) -> &DigestPool {
         &self.shared.digests
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.shared.changes
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -132,12 +140,21 @@ impl ObjectEngine {
         let op: OpId = self.shared.meta.new_op();
         let mut generation = bucket.generation;
         let mut pause = COMMIT_PAUSE;
-        for _ in 1..COMMIT_TRIES_MAX {
-            let error = match self.shared.meta.commit(op, command(generation)).await {
-                Ok(outcome) => return Ok(outcome),
+        for last_try in (0..COMMIT_TRIES_MAX).map(|done| done + 1 == COMMIT_TRIES_MAX) {
+            let command = command(generation);
+            let changed = if is_internal(&bucket.name) { 0 } else { row_bytes(&command) };
+            let error = match self.shared.meta.commit(op, command).await {
+                Ok(outcome) => {
+                    // After the commit, so that a backup that misses the one misses the other.
+                    if changed > 0 {
+                        self.shared.changes.object_changed(changed);
+                    }
+                    return Ok(outcome);
+                }
                 Err(error) => error,
             };
             match error.code() {
+                _ if last_try => return Err(error.into()),
                 ErrorCode::StaleGeneration => generation = self.same_bucket(bucket).await?.generation,
                 ErrorCode::WrongShard | ErrorCode::SlowDown => {
                     tokio::time::sleep(pause).await;
@@ -146,18 +163,38 @@ impl ObjectEngine {
                 _ => return Err(error.into()),
             }
         }
-        Ok(self.shared.meta.commit(op, command(generation)).await?)
+        Err(EngineError::refused(ErrorCode::Internal, "a commit without a try"))
     }
 
     async fn same_bucket(&self, bucket: &Bucket) -> Result<Bucket, EngineError> {
-        let now = self.bucket(&bucket.name).await?;
+        let now = self.any_bucket(&bucket.name).await?;
         if now.id == bucket.id { Ok(now) } else { Err(EngineError::no_such_bucket(&bucket.name)) }
     }
 
     /// The bucket, or NoSuchBucket.
     pub async fn bucket(&self, name: &BucketName) -> Result<Bucket, EngineError> {
+        if is_internal(name) {
+            return Err(EngineError::no_such_bucket(name));
+        }
+        self.any_bucket(name).await
+    }
+
+    async fn any_bucket(&self, name: &BucketName) -> Result<Bucket, EngineError> {
         self.shared.meta.bucket(name).await?.ok_or_else(|| EngineError::no_such_bucket(name))
     }
+}
+
+/// About how many bytes of rows a command changes.
+fn row_bytes(command: &Command) -> u64 {
+    let variable = match command {
+        Command::PutVersion { version, inline, segments, .. } => {
+            version.attributes.len() + inline.as_ref().map_or(0, Vec::len) + 100 * segments.len()
+        }
+        Command::PutPart { segments, .. } => 100 * segments.len(),
+        Command::CompleteUpload { parts, .. } => 60 * parts.len(),
+        _ => 0,
+    };
+    ROW_BYTES_GUESSED + variable as u64
 }
 
 /// An outcome that the command cannot have: a bug, told as one.

@@ -4,8 +4,10 @@
 //! streamed, never held whole; a write whose body is cut short or does not match its digest commits nothing.
 
 mod attributes;
+pub mod backup;
 mod body;
 mod bucket;
+mod changes;
 mod complete;
 mod condition;
 mod config;
@@ -15,12 +17,14 @@ pub mod digest;
 mod engine;
 mod error;
 mod get;
+mod internal;
 mod keys;
 mod list;
 mod part;
 mod put;
 mod range;
 mod reader;
+pub mod rebuild;
 mod record;
 mod sink;
 mod types;
@@ -34,6 +38,7 @@ pub use config::EngineConfig;
 pub use digest::{Checksum, ChecksumKind, ChecksumType};
 pub use engine::{ObjectEngine, STANDARD};
 pub use error::EngineError;
+pub use internal::INTERNAL_BUCKET_PREFIX;
 pub use meta_store::WriteCondition;
 pub use record::ObjectRecord;
 pub use types::{

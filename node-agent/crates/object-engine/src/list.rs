@@ -2,6 +2,7 @@
 
 use grid_types::BucketName;
 use meta_store::query::{ListEntry, ListQuery};
+use meta_store::root::Bucket;
 
 use crate::digest::checksum_of_tag;
 use crate::types::{ListObjects, ObjectListing, ObjectPart};
@@ -15,6 +16,14 @@ impl ObjectEngine {
         query: ListObjects,
     ) -> Result<ObjectListing, EngineError> {
         let bucket = self.bucket(bucket).await?;
+        self.list_in(&bucket, query).await
+    }
+
+    pub(crate) async fn list_in(
+        &self,
+        bucket: &Bucket,
+        query: ListObjects,
+    ) -> Result<ObjectListing, EngineError> {
         if query.limit == 0 {
             return Ok(ObjectListing::default());
         }

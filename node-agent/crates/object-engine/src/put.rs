@@ -63,13 +63,12 @@ impl ObjectEngine {
         limits: BodyLimits,
         new: NewVersion,
     ) -> Result<Written, EngineError> {
-        let now = self.clock().now();
         let stored = self
             .store_body(place.clone(), body, limits, |digests| {
                 let record = ObjectRecord::Object {
                     size: digests.size,
                     etag: digests.etag(),
-                    written: now,
+                    written: self.clock().now(),
                     storage_class: new.storage_class.clone(),
                     attributes: Box::new(new.attributes.clone()),
                     checksum: digests.checksum.clone(),

@@ -262,6 +262,16 @@ impl ReadView<'_> {
         }
     }
 
+    /// Was it given up: garbage, or declared dead?
+    pub(crate) fn is_given_up(&self, segment: SegmentId) -> Result<bool, CommandError> {
+        for sql in ["SELECT 1 FROM garbage WHERE id = ?1", "SELECT 1 FROM reaped WHERE id = ?1"] {
+            if self.connection.prepare_cached(sql)?.exists([segment.as_bytes()])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) fn incomplete_segments(
         &self,
         cursor: Option<Vec<u8>>,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_types::ShardId;
+use grid_types::{SegmentId, ShardId};
 use sys::{Clock, Random};
 use tokio::sync::mpsc;
 
@@ -69,6 +69,16 @@ impl MetaStore {
         let (file, _) = self.inner.group(shard)?.file()?;
         let chunks = blocking(move || file.image().map_err(|error| error.of_shard(shard))).await?;
         Ok(ShardImage { len: chunks.len(), chunks: Some(chunks) })
+    }
+
+    /// Was this segment given up, by a delete, an overwrite or the reaper (any shard)? For rebuilds.
+    pub async fn is_given_up(&self, segment: SegmentId) -> Result<bool, MetaError> {
+        for shard in self.shards() {
+            if self.inner.ask_named(shard, move |view| view.is_given_up(segment)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Founds metadata on these drives as `found` does, from images. `images` gives each shard's pieces; all shards that

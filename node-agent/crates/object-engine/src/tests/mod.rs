@@ -6,4 +6,5 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod rebuild;
 mod rig;

@@ -30,6 +30,7 @@ pub(super) struct Rig {
     pub(super) root_key: RootKey,
     pub(super) segments: SegmentStore,
     pub(super) config: EngineConfig,
+    pub(super) home: Vec<HomeDrive>,
     dir: tempfile::TempDir,
 }
 
@@ -71,7 +72,8 @@ pub(super) async fn rig_with(drive_count: u8, config: EngineConfig) -> Rig {
         });
     }
     let random = Arc::new(RealRandom);
-    let meta = MetaStore::found(home, MetaConfig::default(), clock.clone(), random.clone()).await.unwrap();
+    let meta =
+        MetaStore::found(home.clone(), MetaConfig::default(), clock.clone(), random.clone()).await.unwrap();
     let chunks = ChunkStore::new(drives);
     let view = GridView::default();
     view.publish(GridSnapshot { epoch: 1, drives: snapshots, all_have_aes: true });
@@ -82,7 +84,7 @@ pub(super) async fn rig_with(drive_count: u8, config: EngineConfig) -> Rig {
         ObjectEngine::new(meta.clone(), segments.clone(), root_key.clone(), clock, random, config.clone());
     let bucket: BucketName = "bucket".parse().unwrap();
     engine.create_bucket(&bucket, "owner").await.unwrap();
-    Rig { engine, meta, chunks, bucket, root_key, segments, config, dir }
+    Rig { engine, meta, chunks, bucket, root_key, segments, config, home, dir }
 }
 
 impl Rig {
@@ -91,6 +93,25 @@ impl Rig {
         let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
         let (meta, segments) = (self.meta.clone(), self.segments.clone());
         ObjectEngine::new(meta, segments, self.root_key.clone(), clock, random, self.config.clone())
+    }
+
+    /// Loses the metadata and makes it anew from the drives; the rig goes on with that.
+    pub(super) async fn rebuild(&mut self) -> crate::rebuild::RebuildReport {
+        self.meta.shutdown().await;
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let parts = crate::rebuild::Rebuild {
+            chunks: self.chunks.clone(),
+            segments: self.segments.clone(),
+            home: self.home.clone(),
+            root_key: self.root_key.clone(),
+            meta_config: MetaConfig::default(),
+            clock,
+            random,
+        };
+        let (meta, report) = crate::rebuild::rebuild_metadata(parts).await.unwrap();
+        self.meta = meta;
+        self.engine = self.restarted();
+        report
     }
 
     pub(super) fn put_request(&self, at: &str, bytes: &[u8]) -> PutObject {

@@ -25,10 +25,11 @@ class Server:
     region: str
     access_key: str
     secret_key: str
+    ca: str | None = None
     process: subprocess.Popen | None = None
 
     @classmethod
-    def start(cls, log_path):
+    def start(cls, log_path, *options):
         """`shoal demo` on free ports, its data gone at the end; or the server that the environment names."""
         if endpoint := os.environ.get("SHOAL_S3_ENDPOINT"):
             return cls(
@@ -38,7 +39,7 @@ class Server:
                 os.environ["SHOAL_S3_SECRET_KEY"],
             )
         binary = pathlib.Path(os.environ.get("SHOAL_BIN", "target/ci/shoal")).resolve()
-        command = [binary, "demo", "--json", "--ephemeral", "--s3-port", "0", "--admin-port", "0"]
+        command = [binary, "demo", "--json", "--ephemeral", "--s3-port", "0", "--admin-port", "0", *options]
         with open(log_path, "ab") as log:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         timer = threading.Timer(READY_SECONDS_MAX, process.kill)
@@ -48,7 +49,8 @@ class Server:
         if not line:
             raise AssertionError(f"no demo (status {process.wait()}):\n{log_path.read_text(errors='replace')[-3000:]}")
         ready = json.loads(line)
-        return cls(ready["endpoint"], ready["region"], ready["access_key"], ready["secret_key"], process)
+        names = ["endpoint", "region", "access_key", "secret_key", "ca"]
+        return cls(*(ready[name] for name in names), process=process)
 
     def stop(self):
         if self.process:

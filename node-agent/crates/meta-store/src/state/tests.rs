@@ -1,1 +1,8 @@
+//! The state machine without Raft.
 
+mod command_tests;
+mod fixture;
+mod list_tests;
+mod property_tests;
+mod split_tests;
+mod upload_tests;

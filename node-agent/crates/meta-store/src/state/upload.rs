@@ -60,7 +60,7 @@ fn plan(named: &[(u16, String)], there: Vec<PartRow>, part_bytes_min: u64) -> Re
     }
     let mut plan = Plan { kept: Vec::with_capacity(named.len()), dropped: Vec::new(), size: 0, segments: 0 };
     let mut there = there.into_iter().peekable();
-    for (position, (number, etag)) in named.iter().enumerate() {
+    for (number, etag) in named {
         while let Some(part) = there.next_if(|part| part.number < *number) {
             plan.dropped.push(part.number);
         }
@@ -70,16 +70,17 @@ fn plan(named: &[(u16, String)], there: Vec<PartRow>, part_bytes_min: u64) -> Re
         if part.etag != *etag {
             return Err(refuse(ErrorCode::InvalidPart, format!("part {number} has another ETag")));
         }
-        if position + 1 < named.len() && part.size < part_bytes_min {
-            let detail = format!("part {number} has {} bytes; {part_bytes_min} are the least", part.size);
-            return Err(refuse(ErrorCode::PartTooSmall, detail));
-        }
         part.offset = plan.size;
         plan.size += part.size;
         plan.segments += part.segment_count;
         plan.kept.push(part);
     }
     plan.dropped.extend(there.map(|part| part.number));
+    let (_, all_but_last) = plan.kept.split_last().expect("some part is named");
+    if let Some(part) = all_but_last.iter().find(|part| part.size < part_bytes_min) {
+        let detail = format!("part {} has {} bytes; {part_bytes_min} are the least", part.number, part.size);
+        return Err(refuse(ErrorCode::PartTooSmall, detail));
+    }
     Ok(plan)
 }
 

@@ -1,0 +1,1 @@
+//! Splitting without Raft: child and parent together hold what one shard would.

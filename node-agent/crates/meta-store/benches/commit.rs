@@ -89,9 +89,10 @@ async fn run(directory: &std::path::Path) {
         id: DriveId::from_bytes([1; 16]),
         disk: Arc::new(RealDisk::open(directory).expect("the directory")),
     }];
-    let store = MetaStore::found(home, MetaConfig::default(), Arc::new(RealClock), Arc::new(RealRandom))
-        .await
-        .expect("founding");
+    let store =
+        MetaStore::found(home.clone(), MetaConfig::default(), Arc::new(RealClock), Arc::new(RealRandom))
+            .await
+            .expect("founding");
     let bucket = Bucket {
         id: BucketId::from_bytes([5; 16]),
         name: "bench".parse().expect("a name"),
@@ -133,6 +134,20 @@ async fn run(directory: &std::path::Path) {
         }
     })
     .await;
+    let clock = RealClock;
+    let begin = clock.since_boot();
+    store.shutdown().await;
+    let stopped = clock.since_boot();
+    let store = MetaStore::open(home, MetaConfig::default(), Arc::new(RealClock), Arc::new(RealRandom))
+        .await
+        .expect("opening");
+    let opened = clock.since_boot();
+    store
+        .object(bucket.id, &ObjectKey::new("32/0/0").expect("a key"), None)
+        .await
+        .expect("a read")
+        .expect("an object");
+    println!("shutdown {:.1?}, open {:.1?}", stopped - begin, opened - stopped);
     store.shutdown().await;
 }
 

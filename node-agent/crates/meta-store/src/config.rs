@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::log::LogConfig;
+
 /// Limits and periods; `Default` is what users get.
 #[derive(Debug, Clone)]
 pub struct MetaConfig {
@@ -19,6 +21,12 @@ pub struct MetaConfig {
     pub page_cache_bytes: u64,
     /// Entries that one Raft batch may hold.
     pub batch_entries_max: usize,
+    /// How often shards are looked at for checkpoints, snapshots and splits.
+    pub maintenance_period: Duration,
+    /// Sizes of the shared log.
+    pub log: LogConfig,
+    /// Entries kept in the log behind a snapshot, so that a node that was away for a moment needs no snapshot.
+    pub log_entries_kept: u64,
 }
 
 impl Default for MetaConfig {
@@ -31,6 +39,9 @@ impl Default for MetaConfig {
             op_id_age: Duration::from_secs(15 * 60),
             page_cache_bytes: 8 << 20,
             batch_entries_max: 256,
+            maintenance_period: Duration::from_millis(500),
+            log: LogConfig::default(),
+            log_entries_kept: 1_000,
         }
     }
 }

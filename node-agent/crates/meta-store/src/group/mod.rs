@@ -14,4 +14,4 @@ mod types;
 mod tests;
 
 pub(crate) use state_machine::Covered;
-pub(crate) use supervisor::{FileOpener, Group, GroupSettings, GroupStatus, Opened};
+pub(crate) use supervisor::{Group, GroupSettings, Opened};

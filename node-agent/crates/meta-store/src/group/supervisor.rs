@@ -28,8 +28,6 @@ const FOUNDER: Voter = 1;
 const ELECTION_TIMEOUT_MIN_MS: u64 = 1_000;
 const ELECTION_TIMEOUT_MAX_MS: u64 = 2_000;
 const HEARTBEAT_MS: u64 = 250;
-/// Entries kept behind a snapshot, so that a node that was away for a moment needs no snapshot.
-const ENTRIES_KEPT_AFTER_SNAPSHOT: u64 = 1_000;
 /// Entries of one message, and of one append.
 const PAYLOAD_ENTRIES_MAX: u64 = 256;
 const APPEND_ENTRIES_MAX: u64 = 4_096;
@@ -60,6 +58,7 @@ pub(crate) struct GroupSettings {
     pub log: GroupLog,
     pub open: FileOpener,
     pub batch_entries_max: usize,
+    pub log_entries_kept: u64,
 }
 
 /// How a group fares.
@@ -216,7 +215,7 @@ impl Group {
     }
 }
 
-fn raft_config(shard: ShardId) -> Result<Arc<Config>, MetaError> {
+fn raft_config(shard: ShardId, log_entries_kept: u64) -> Result<Arc<Config>, MetaError> {
     let config = Config {
         cluster_name: format!("shard-{shard}"),
         election_timeout_min: ELECTION_TIMEOUT_MIN_MS,
@@ -225,7 +224,7 @@ fn raft_config(shard: ShardId) -> Result<Arc<Config>, MetaError> {
         max_payload_entries: PAYLOAD_ENTRIES_MAX,
         max_append_entries: Some(APPEND_ENTRIES_MAX),
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: ENTRIES_KEPT_AFTER_SNAPSHOT,
+        max_in_snapshot_log_to_keep: log_entries_kept,
         api_channel_size: Some(REQUESTS_WAITING_MAX),
         enable_pre_vote: Some(true),
         ..Config::default()
@@ -251,9 +250,10 @@ async fn launch(shared: &Arc<Shared>, settings: &GroupSettings) -> Result<(), Me
         batch_entries_max: settings.batch_entries_max.max(1),
     };
     let store = LogStore::new(settings.log.clone());
-    let raft = Raft::new(FOUNDER, raft_config(shard)?, NoPeers, store, state_machine)
-        .await
-        .map_err(|error| unavailable(error.to_string()))?;
+    let raft =
+        Raft::new(FOUNDER, raft_config(shard, settings.log_entries_kept)?, NoPeers, store, state_machine)
+            .await
+            .map_err(|error| unavailable(error.to_string()))?;
     let running = Running { raft: raft.clone(), file: opened.file, covered: opened.covered };
     match serve(&raft).await {
         Ok(()) => {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use grid_types::{ShardId, Timestamp};
+use grid_types::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use sys::{Disk, DiskFile};
@@ -48,7 +48,6 @@ pub(crate) struct Durable {
 
 /// The file of one shard. All calls block.
 pub(crate) struct ShardFile {
-    shard: ShardId,
     storage: Storage,
     cache_bytes: u64,
     writer: Mutex<Writer>,
@@ -161,7 +160,6 @@ impl Storage {
 impl ShardFile {
     /// A new shard's file, in place of whatever is there.
     pub(crate) fn create(
-        shard: ShardId,
         storage: Storage,
         range: &ShardRange,
         limits: Limits,
@@ -169,7 +167,7 @@ impl ShardFile {
         children: Arc<dyn ChildFiles>,
     ) -> Result<Self, StateError> {
         let writer = Self::create_writer(&storage, range, limits, cache_bytes, children)?;
-        Ok(Self::with(shard, storage, cache_bytes, writer))
+        Ok(Self::with(storage, cache_bytes, writer))
     }
 
     /// As `create`, for whoever fills the file before it is a shard.
@@ -193,18 +191,16 @@ impl ShardFile {
 
     /// Opens the file of an older run; `check` looks at every page, which takes about 1 s a GiB.
     pub(crate) fn open(
-        shard: ShardId,
         storage: Storage,
         cache_bytes: u64,
         check: bool,
         children: Arc<dyn ChildFiles>,
     ) -> Result<Self, StateError> {
         let connection = storage.connect(cache_bytes)?;
-        Self::adopt(shard, storage, connection, cache_bytes, check, children)
+        Self::adopt(storage, connection, cache_bytes, check, children)
     }
 
     fn adopt(
-        shard: ShardId,
         storage: Storage,
         connection: Connection,
         cache_bytes: u64,
@@ -216,18 +212,17 @@ impl ShardFile {
             quick_check(&connection)?;
         }
         storage.switch_to_wal(&connection)?;
-        Ok(Self::with(shard, storage, cache_bytes, Writer::open(connection, children)?))
+        Ok(Self::with(storage, cache_bytes, Writer::open(connection, children)?))
     }
 
     /// Takes over a file that was filled before it became a shard.
-    pub(crate) fn from_writer(shard: ShardId, storage: Storage, cache_bytes: u64, writer: Writer) -> Self {
-        Self::with(shard, storage, cache_bytes, writer)
+    pub(crate) fn from_writer(storage: Storage, cache_bytes: u64, writer: Writer) -> Self {
+        Self::with(storage, cache_bytes, writer)
     }
 
-    fn with(shard: ShardId, storage: Storage, cache_bytes: u64, writer: Writer) -> Self {
+    fn with(storage: Storage, cache_bytes: u64, writer: Writer) -> Self {
         let stamp = AtomicU64::new(writer.applied().stamp.0);
         Self {
-            shard,
             storage,
             cache_bytes,
             writer: Mutex::new(writer),
@@ -236,10 +231,6 @@ impl ShardFile {
             stamp,
             applied_bytes: AtomicU64::new(0),
         }
-    }
-
-    pub(crate) fn shard(&self) -> ShardId {
-        self.shard
     }
 
     /// The writer, for the state machine and for background work on a split.
@@ -270,6 +261,11 @@ impl ShardFile {
     /// How far the file has come.
     pub(crate) fn applied(&self) -> Result<Durable, StateError> {
         self.applied_now()
+    }
+
+    /// The keys that the shard owns.
+    pub(crate) fn range(&self) -> Result<ShardRange, StateError> {
+        Ok(self.writer.lock().range().clone())
     }
 
     /// Waits for a batch that is being applied; afterwards nothing is.
@@ -397,7 +393,6 @@ impl ShardFile {
 
     /// Makes a file from an image, in place of whatever is there, and opens it.
     pub(crate) fn restore<B: AsRef<[u8]>>(
-        shard: ShardId,
         storage: Storage,
         mut next: impl FnMut() -> io::Result<Option<B>>,
         cache_bytes: u64,
@@ -418,7 +413,7 @@ impl ShardFile {
                 disk.rename(&temporary, path).map_err(disk_error("rename the file"))?;
                 disk.sync_dir(parent(path), "shard: restored name")
                     .map_err(disk_error("sync the directory"))?;
-                Self::open(shard, storage, cache_bytes, true, children)
+                Self::open(storage, cache_bytes, true, children)
             }
             Storage::Memory => {
                 let mut bytes = Vec::new();
@@ -433,7 +428,7 @@ impl ShardFile {
                     .deserialize_read_exact(MAIN_DB, bytes.as_slice(), bytes.len(), false)
                     .map_err(sqlite("take over the snapshot"))?;
                 schema::configure(&connection, cache_bytes)?;
-                Self::adopt(shard, storage, connection, cache_bytes, true, children)
+                Self::adopt(storage, connection, cache_bytes, true, children)
             }
         }
     }

@@ -25,12 +25,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::{CommandError, Refusal, StateError};
+pub(crate) use error::{CommandError, StateError};
 pub(crate) use file::{Durable, ImageChunks, ShardFile, Storage};
-pub(crate) use list::{ShardPage, first_key};
+pub(crate) use list::first_key;
 pub(crate) use proposal::{Action, Answer, Proposal, Reply, SplitCommand, StubCommand};
 pub(crate) use range::{ShardRange, routing_key};
-pub(crate) use read::{ReadView, SegmentOfKey, SegmentPage};
+pub(crate) use read::ReadView;
 pub(crate) use schema::sqlite_version_is_safe;
-pub(crate) use split::ChildFiles;
+pub(crate) use split::{ChildFiles, SplitState};
 pub(crate) use writer::{Applied, Body, Entry, Limits, Writer};

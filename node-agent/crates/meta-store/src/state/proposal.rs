@@ -25,6 +25,7 @@ pub(crate) struct Proposal {
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large kind, and none is kept")]
 pub(crate) enum Action {
     /// A command of a caller.
     Object(Command),

@@ -10,8 +10,9 @@ use super::object::{newest, version_of};
 use super::range::{ShardRange, routing_key};
 use super::row::{self, Table};
 use super::segment::{FoundSegment, SEGMENT_COLUMNS, decode_segment, owner_row, segment_by_id, segments_of};
+use super::split::SplitState;
 use super::upload::{parts_of, upload_of};
-use super::writer::{Applied, applied_of, range_of};
+use super::writer::{range_of, split_of};
 use crate::query::{SEGMENTS_PAGE, Usage};
 use crate::root::{Record, RecordKind};
 use crate::rows::{GarbageRow, ObjectRow, PartRow, SegmentRow, UploadRow};
@@ -89,8 +90,9 @@ impl ReadView<'_> {
         Ok(range_of(self.connection)?)
     }
 
-    pub(crate) fn applied(&self) -> Result<Applied, CommandError> {
-        Ok(applied_of(self.connection)?)
+    /// The split that is under way, if one is.
+    pub(crate) fn split(&self) -> Result<Option<SplitState>, CommandError> {
+        Ok(split_of(self.connection)?)
     }
 
     fn own(&self, bucket: BucketId, key: &str) -> Result<(), CommandError> {

@@ -118,6 +118,11 @@ pub(super) fn range_of(connection: &Connection) -> Result<ShardRange, StateError
     meta(connection, META_RANGE)?.ok_or_else(|| StateError::Damaged("the range row is missing".to_owned()))
 }
 
+/// The split that is under way, as this connection's snapshot sees it.
+pub(super) fn split_of(connection: &Connection) -> Result<Option<SplitState>, StateError> {
+    Ok(meta::<Option<SplitState>>(connection, META_SPLIT)?.flatten())
+}
+
 /// How far the file has come, as this connection's snapshot sees it.
 pub(super) fn applied_of(connection: &Connection) -> Result<Applied, StateError> {
     meta(connection, META_APPLIED)?
@@ -146,7 +151,7 @@ impl Writer {
             applied: applied_of(&connection)?,
             limits: meta(&connection, META_LIMITS)?.ok_or_else(|| missing("limits"))?,
             range: range_of(&connection)?,
-            split: meta::<Option<SplitState>>(&connection, META_SPLIT)?.flatten(),
+            split: split_of(&connection)?,
             connection,
             stubs: HashMap::new(),
             stubs_changed: BTreeSet::new(),
@@ -268,7 +273,7 @@ impl Writer {
         if !self.range.contains(&routing) {
             return Err(refuse(ErrorCode::WrongShard, "the key belongs to another shard"));
         }
-        if self.split.as_ref().is_some_and(|split| split.copies(&routing)) {
+        if self.copy.is_some() && self.split.as_ref().is_some_and(|split| split.copies(&routing)) {
             self.touched.insert(routing);
         }
         Ok(())

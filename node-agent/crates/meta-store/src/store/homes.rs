@@ -131,7 +131,7 @@ impl Homes {
     ) -> Result<ShardFile, MetaError> {
         let mut reader = self.snapshots.read(info)?;
         let next = || reader.next_chunk().map_err(std::io::Error::other);
-        ShardFile::restore(shard, storage, next, self.cache_bytes, self.clone())
+        ShardFile::restore(storage, next, self.cache_bytes, self.clone())
             .map_err(|error| error.of_shard(shard))
     }
 }

@@ -13,8 +13,6 @@ use crate::MetaError;
 use crate::group::Group;
 use crate::state::ShardFile;
 
-/// How often the shards are looked at.
-const TICK: Duration = Duration::from_millis(500);
 /// A WAL of this size is written back.
 const WAL_BYTES_MAX: u64 = 4 << 20;
 
@@ -29,11 +27,11 @@ struct Progress {
 }
 
 /// Runs until `stop`.
-pub(super) async fn run(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(inner: Weak<Inner>, period: Duration, mut stop: watch::Receiver<bool>) {
     let mut progress: BTreeMap<ShardId, Progress> = BTreeMap::new();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(period) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let Some(inner) = inner.upgrade() else {
@@ -51,7 +49,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
 
 impl Inner {
     async fn maintain(
-        &self,
+        self: &Arc<Self>,
         shard: ShardId,
         group: &Group,
         all: &mut BTreeMap<ShardId, Progress>,
@@ -95,30 +93,61 @@ impl Inner {
             let file = file.clone();
             super::blocking(move || file.live_bytes().map_err(|error| error.of_shard(shard))).await?
         };
+        self.split_if_due(shard, live).await?;
         // A copy writes the whole shard to each mirror: the longer the shard, the longer the tail that is worth it.
         if tail >= self.config.checkpoint_tail_bytes.max(live) {
             let at = file.applied_bytes();
-            self.copy_snapshot(shard, &file, &covered).await?;
-            progress.copied_bytes = at;
-            group.purge().await?;
+            if self.copy_snapshot(shard, &file, &covered).await? {
+                progress.copied_bytes = at;
+                group.purge().await?;
+            }
         }
         Ok(())
     }
 
-    /// Writes snapshot copies to all mirrors and notes how far they reach.
+    /// Begins a split where the shard is too large, and sees that one that was begun goes on.
+    async fn split_if_due(self: &Arc<Self>, shard: ShardId, live: u64) -> Result<(), MetaError> {
+        if shard == ShardId::ROOT || self.splitting.lock().get(&shard).is_some_and(|task| !task.is_finished())
+        {
+            return Ok(());
+        }
+        let begun = self.ask_named(shard, |view| view.split()).await?.is_some();
+        if begun || (live > self.config.shard_bytes_max && self.begin_split(shard).await?) {
+            let task = tokio::spawn(self.clone().run_split(shard));
+            self.splitting.lock().insert(shard, task);
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot to all mirrors and notes how far it reaches. False where a child that was split off has no
+    /// snapshot of its own yet: until then the parent's log must be able to make it anew.
     async fn copy_snapshot(
         &self,
         shard: ShardId,
         file: &Arc<ShardFile>,
         covered: &crate::group::Covered,
-    ) -> Result<(), MetaError> {
+    ) -> Result<bool, MetaError> {
         let (homes, file) = (self.homes.clone(), file.clone());
         let durable = super::blocking(move || {
+            let unborn = |file: &ShardFile| {
+                let split = file.writer().split().cloned();
+                split.is_some_and(|split| split.committed && homes.snapshots(split.child).is_empty())
+            };
+            if unborn(&file) {
+                return Ok(None);
+            }
             let image = file.image().map_err(|error| error.of_shard(shard))?;
-            homes.write_snapshot(shard, image)
+            // The hand-over may lie within the image, but not before it in a log that is still whole.
+            if unborn(&file) {
+                return Ok(None);
+            }
+            homes.write_snapshot(shard, image).map(Some)
         })
         .await?;
+        let Some(durable) = durable else {
+            return Ok(false);
+        };
         *covered.lock() = Some(durable);
-        Ok(())
+        Ok(true)
     }
 }

@@ -9,6 +9,7 @@ mod opener;
 mod readers;
 mod repair;
 mod routing;
+mod splitting;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use self::readers::Readers;
 use self::routing::{ShardMap, range_record};
 use crate::group::{Group, GroupSettings};
 use crate::home::HomeDrive;
-use crate::log::{GroupLog, LogConfig, SharedLog};
+use crate::log::{GroupLog, SharedLog};
 use crate::root::{Record, RecordKind, RecordWrite};
 use crate::state::{Limits, ShardFile, ShardRange, sqlite_version_is_safe};
 use crate::{MetaConfig, MetaError};
@@ -67,6 +68,8 @@ struct Inner {
     closed: AtomicBool,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Shards with a task that splits them.
+    splitting: Mutex<BTreeMap<ShardId, JoinHandle<()>>>,
 }
 
 fn io(operation: &'static str) -> impl Fn(std::io::Error) -> MetaError {
@@ -99,7 +102,7 @@ impl MetaStore {
         let (log, homes) = {
             let (config, random) = (config.clone(), random.clone());
             blocking(move || {
-                let log = SharedLog::create(&home, LogConfig::default(), random.as_ref())?;
+                let log = SharedLog::create(&home, config.log.clone(), random.as_ref())?;
                 let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
                 // The root shard owns records, no keys.
                 let nothing = ShardRange { start: Vec::new(), end: Some(Vec::new()), generation: 0 };
@@ -129,7 +132,7 @@ impl MetaStore {
         let (log, homes) = {
             let (config, home) = (config.clone(), home.clone());
             blocking(move || {
-                let log = SharedLog::open(&home, LogConfig::default())?;
+                let log = SharedLog::open(&home, config.log.clone())?;
                 let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
                 Ok((log, homes))
             })
@@ -155,6 +158,7 @@ impl MetaStore {
         while let Some(started) = starting.join_next().await {
             started.map_err(|error| io("start a group")(std::io::Error::other(error)))??;
         }
+        inner.finish_hand_overs().await?;
         let undone = inner.undo_deletions().await?;
         if undone > 0 {
             tracing::warn!(undone, "bucket deletions that were cut short are undone");
@@ -163,7 +167,11 @@ impl MetaStore {
     }
 
     fn running(inner: Arc<Inner>) -> Self {
-        let task = tokio::spawn(maintenance::run(Arc::downgrade(&inner), inner.stop.subscribe()));
+        let task = tokio::spawn(maintenance::run(
+            Arc::downgrade(&inner),
+            inner.config.maintenance_period,
+            inner.stop.subscribe(),
+        ));
         inner.tasks.lock().push(task);
         Self { inner }
     }
@@ -178,6 +186,11 @@ impl MetaStore {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a metadata task panicked");
             }
+        }
+        let splits = std::mem::take(&mut *inner.splitting.lock());
+        for (_, split) in splits {
+            // A step ends at its next question, which a closed store refuses.
+            let _ = split.await;
         }
         let groups: Vec<Group> = inner.groups.read().values().cloned().collect();
         for group in groups {
@@ -261,7 +274,7 @@ fn found_shard(
 ) -> Result<(), MetaError> {
     let (_, storage) = homes.storage(shard)?;
     let of_shard = |error: crate::state::StateError| error.of_shard(shard);
-    let file = ShardFile::create(shard, storage, range, limits, homes.cache_bytes(), homes.clone());
+    let file = ShardFile::create(storage, range, limits, homes.cache_bytes(), homes.clone());
     let file = Arc::new(file.map_err(of_shard)?);
     let image = file.image().map_err(of_shard)?;
     homes.write_snapshot(shard, image).map(|_| ())
@@ -290,6 +303,7 @@ impl Inner {
             closed: AtomicBool::new(false),
             stop,
             tasks: Mutex::new(Vec::new()),
+            splitting: Mutex::new(BTreeMap::new()),
         }))
     }
 
@@ -317,7 +331,13 @@ impl Inner {
             let (homes, log) = (self.homes.clone(), log.clone());
             Arc::new(move |rebuild| opener::open_shard(&homes, shard, &log, rebuild))
         };
-        let settings = GroupSettings { shard, log, open, batch_entries_max: self.config.batch_entries_max };
+        let settings = GroupSettings {
+            shard,
+            log,
+            open,
+            batch_entries_max: self.config.batch_entries_max,
+            log_entries_kept: self.config.log_entries_kept,
+        };
         let group = Group::start(settings).await?;
         self.groups.write().insert(shard, group);
         Ok(())

@@ -114,7 +114,10 @@ impl MetaStore {
     pub async fn list(&self, bucket: BucketId, query: ListQuery) -> Result<ListPage, MetaError> {
         let mut low = first_key(&query.prefix, query.after.as_deref());
         let mut page = ListPage::default();
-        while query.limit > 0 {
+        if query.limit == 0 {
+            return Ok(page);
+        }
+        loop {
             let mut ask = query.clone();
             // One more than fits tells whether the page is truncated.
             ask.limit = (query.limit - page.entries.len()).max(1);
@@ -150,7 +153,10 @@ impl MetaStore {
             _ => first_key(&query.prefix, after),
         };
         let mut page = UploadPage::default();
-        while query.limit > 0 {
+        if query.limit == 0 {
+            return Ok(page);
+        }
+        loop {
             let mut ask = query.clone();
             ask.limit = (query.limit - page.entries.len()).max(1);
             match page.entries.last() {

@@ -28,7 +28,7 @@ pub(super) fn open_shard(
     let (_, storage) = homes.storage(shard)?;
 
     if !rebuild && storage.exists().map_err(|error| error.of_shard(shard))? {
-        match reuse(homes, shard, &storage, purged, state.last) {
+        match reuse(homes, &storage, purged, state.last) {
             Ok(file) => return Ok(Opened { file: Arc::new(file), covered: Arc::new(Mutex::new(covered)) }),
             Err(reason) => {
                 tracing::error!(%shard, reason, "the metadata file is not used; it is rebuilt from snapshot and log");
@@ -59,13 +59,12 @@ pub(super) fn open_shard(
 /// The file as it is, if it is whole and the log goes on from where it stands.
 fn reuse(
     homes: &Arc<Homes>,
-    shard: ShardId,
     storage: &Storage,
     purged: Option<u64>,
     last: Option<u64>,
 ) -> Result<ShardFile, String> {
     let small = storage.bytes().map_err(|error| error.to_string())? <= CHECK_FIRST_BYTES_MAX;
-    let file = ShardFile::open(shard, storage.clone(), homes.cache_bytes(), small, homes.clone())
+    let file = ShardFile::open(storage.clone(), homes.cache_bytes(), small, homes.clone())
         .map_err(|error| error.to_string())?;
     let applied = file.applied().map_err(|error| error.to_string())?.applied.index;
     if applied < purged {

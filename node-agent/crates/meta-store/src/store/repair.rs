@@ -42,20 +42,14 @@ impl MetaStore {
         &self,
         segment: SegmentId,
     ) -> Result<Option<(BucketId, ObjectKey, SegmentRow)>, MetaError> {
-        // A split moves rows to a shard that may not have been asked; then all are asked again.
-        loop {
-            let shards = self.shards();
-            for shard in &shards {
-                if let Some(found) =
-                    self.inner.ask_named(*shard, move |view| view.find_segment(segment)).await?
-                {
-                    return Ok(Some(found));
-                }
-            }
-            if self.shards() == shards {
-                return Ok(None);
+        // Between a hand-over and the new map nobody would answer for the rows that move.
+        let _splits = self.inner.map_changes.read().await;
+        for shard in self.shards() {
+            if let Some(found) = self.inner.ask_named(shard, move |view| view.find_segment(segment)).await? {
+                return Ok(Some(found));
             }
         }
+        Ok(None)
     }
 
     /// Garbage of a shard that is older than `before`, oldest first.

@@ -1,5 +1,8 @@
 //! The whole store on real and simulated disks.
 
 mod backup_tests;
+mod crash_tests;
 mod fixture;
 mod lifecycle_tests;
+mod power_cut_tests;
+mod split_tests;

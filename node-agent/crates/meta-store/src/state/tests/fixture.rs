@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use crate::rows::{ObjectRow, PartRow, UploadRow, VersionRow};
 use crate::state::{
-    Action, Answer, Applied, Body, ChildFiles, CommandError, Entry, Limits, Proposal, ReadView, Reply,
-    ShardFile, ShardRange, StateError, Storage, StubCommand, Writer,
+    Action, Answer, Body, ChildFiles, CommandError, Entry, Limits, Proposal, ReadView, Reply, ShardFile,
+    ShardRange, StateError, Storage, StubCommand, Writer,
 };
 use crate::{Command, Outcome, WriteCondition};
 
@@ -50,9 +50,7 @@ impl Machine {
     pub(super) fn with(limits: Limits) -> Self {
         let children = Arc::new(Children::default());
         let range = ShardRange::default();
-        let file =
-            ShardFile::create(ShardId(1), Storage::Memory, &range, limits, CACHE_BYTES, children.clone())
-                .unwrap();
+        let file = ShardFile::create(Storage::Memory, &range, limits, CACHE_BYTES, children.clone()).unwrap();
         Self { file: Arc::new(file), children, index: 0, ops: 0, clock: 1_000_000 }
     }
 
@@ -138,10 +136,6 @@ impl Machine {
             Ok(Outcome::Reaped(dead)) => dead,
             other => panic!("{other:?}"),
         }
-    }
-
-    pub(super) fn applied(&self) -> Applied {
-        self.file.applied().unwrap().applied
     }
 
     /// All rows of all tables, in key order, as text. Equal text = equal replicas.

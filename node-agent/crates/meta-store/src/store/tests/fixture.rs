@@ -13,6 +13,11 @@ use crate::root::Bucket;
 use crate::rows::VersionRow;
 use crate::{Command, MetaConfig, MetaStore, WriteCondition};
 
+/// A runtime that a test may end at any moment.
+pub(super) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 /// Drive folders that outlive stores.
 pub(super) struct Folders {
     pub dirs: Vec<tempfile::TempDir>,

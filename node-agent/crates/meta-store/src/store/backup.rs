@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::homes::Homes;
 use super::{Inner, MetaStore, blocking, io};
 use crate::home::HomeDrive;
-use crate::log::{LogConfig, SharedLog};
+use crate::log::SharedLog;
 use crate::state::{ImageChunks, ShardFile, sqlite_version_is_safe};
 use crate::{MetaConfig, MetaError};
 
@@ -95,7 +95,7 @@ impl MetaStore {
         let (log, homes) = {
             let (config, random) = (config.clone(), random.clone());
             blocking(move || {
-                let log = SharedLog::create(&home, LogConfig::default(), random.as_ref())?;
+                let log = SharedLog::create(&home, config.log.clone(), random.as_ref())?;
                 let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
                 Ok((log, homes))
             })
@@ -128,8 +128,7 @@ fn restore_shard(homes: &Arc<Homes>, shard: ShardId, mut pieces: ImagePieces) ->
     let (_, storage) = homes.storage(shard)?;
     let of_shard = |error: crate::state::StateError| error.of_shard(shard);
     let next = || pieces.blocking_recv().transpose().map_err(std::io::Error::other);
-    let file =
-        ShardFile::restore(shard, storage, next, homes.cache_bytes(), homes.clone()).map_err(of_shard)?;
+    let file = ShardFile::restore(storage, next, homes.cache_bytes(), homes.clone()).map_err(of_shard)?;
     file.check().map_err(of_shard)?;
     file.forget_log().map_err(of_shard)?;
     let image = Arc::new(file).image().map_err(of_shard)?;

@@ -456,7 +456,6 @@ impl Writer {
             self.mirrors.build_spares(file_bytes);
         }
         self.complete();
-        self.shared.announce_batch(self.next_batch - 1);
         for file in std::mem::take(&mut self.removing) {
             self.files.remove(&file);
             for mirror in self.mirrors.all() {
@@ -501,6 +500,7 @@ impl Writer {
                 }
             }
         });
+        self.shared.announce_batch(self.next_batch - 1);
         for call in done {
             call.answer(Ok(()));
         }

@@ -70,12 +70,7 @@ def test_a_stream_from_standard_input(aws, server, bucket, tmp_path):
 @pytest.mark.parametrize("size", [1000, 17_000_000])
 def test_checksums(aws, bucket, tmp_path, algorithm, size):
     (tmp_path / "file").write_bytes(noise(3, size))
-    done = aws(
-        "s3", "cp", tmp_path / "file", f"s3://{bucket}/k", "--checksum-algorithm", algorithm, "--no-progress", check=False
-    )
-    if "dependency" in done.stderr:
-        pytest.skip("this AWS CLI computes that one only with its C runtime")
-    assert done.returncode == 0, done.stderr
+    aws("s3", "cp", tmp_path / "file", f"s3://{bucket}/k", "--checksum-algorithm", algorithm, "--no-progress")
     shown = aws("s3api", "head-object", "--bucket", bucket, "--key", "k", "--checksum-mode", "ENABLED").stdout
     assert f"Checksum{algorithm}" in shown
     aws("s3", "cp", f"s3://{bucket}/k", tmp_path / "back", "--checksum-mode", "ENABLED", "--no-progress")

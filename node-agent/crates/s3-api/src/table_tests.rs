@@ -193,3 +193,12 @@ fn the_rows_are_consistent() {
         assert_eq!(OPERATIONS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
     }
 }
+
+#[test]
+fn the_page_for_users_names_every_operation() {
+    let page = include_str!("../../../../docs/s3.md");
+    let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let missing: Vec<&str> =
+        OPERATIONS.iter().map(|row| row.name).filter(|name| !words.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/s3.md lacks {missing:?}");
+}

@@ -1,6 +1,6 @@
 //! What the command line refuses, and with which words.
 
-use crate::shoal::{names, run, text};
+use crate::shoal::{names, run, shoal, text};
 
 #[test]
 fn config_check_explains_by_line() {
@@ -68,4 +68,93 @@ fn commands_say_how_to_reach_a_node() {
     assert!(text(&output.stderr).contains("--ca FILE"), "{}", text(&output.stderr));
     let output = run(["drive", "list", "--socket", "/nonexistent/socket"]);
     assert!(text(&output.stderr).contains("cannot be reached"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn init_then_serve_then_commands_over_the_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (config, key_file, access) = (path("shoal.toml"), path("root.key"), path("access.log"));
+    let drives = [path("a"), path("b")];
+    drives.iter().for_each(|drive| std::fs::create_dir(drive).unwrap());
+    let init = run([
+        "init",
+        "--json",
+        "--same-file-system-ok",
+        "--drive",
+        &drives[0],
+        "--drive",
+        &drives[1],
+        "--config",
+        &config,
+        "--key-file",
+        &key_file,
+    ]);
+    assert!(init.status.success(), "{}", text(&init.stderr));
+    let founded: serde_json::Value = serde_json::from_slice(&init.stdout).unwrap();
+    assert_eq!(founded["key_files"], serde_json::json!([key_file]));
+    assert!(!folder.path().join("a/shoal-root.key").exists(), "--key-file moves the key off the drives");
+    let again = run(["init", "--drive", &drives[0], "--config", &path("other.toml")]);
+    assert!(text(&again.stderr).contains("already"), "{}", text(&again.stderr));
+
+    let mut settings = std::fs::read_to_string(&config).unwrap();
+    settings = settings.replace("# access = \"off\"", &format!("access = {access:?} #"));
+    settings = settings.replace("# profile = \"auto\"", "profile = \"copies:1\"");
+    std::fs::write(&config, settings).unwrap();
+    let serving = || {
+        let listen = ["--s3-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let mut serve = shoal(["serve", "--config", &config].into_iter().chain(listen));
+        Served(serve.stderr(std::process::Stdio::null()).spawn().unwrap())
+    };
+    let server = serving();
+    let socket = folder.path().join("a/shoal-admin.sock");
+    wait_until(|| socket.exists());
+    let status = run(["status", "--json", "--config", &config]);
+    assert!(status.status.success(), "{}", text(&status.stderr));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["readiness"]["ready"], true, "{status}");
+    assert_eq!(status["profile"], "copies:1");
+    assert!(status["admin"][0].as_str().unwrap().starts_with("https://"), "{status}");
+    let warned =
+        status["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("failure domain"));
+    assert!(warned, "{status}");
+
+    // Over HTTPS, with the operator key and the authority that the node made.
+    let (url, authority) = (status["admin"][0].as_str().unwrap(), path("a/shoal-tls/ca.pem"));
+    let key = founded["admin_key"].as_str().unwrap();
+    let keys = run(["key", "list", "--json", "--admin", url, "--operator-key", key, "--ca", &authority]);
+    assert!(keys.status.success(), "{}", text(&keys.stderr));
+    assert!(text(&keys.stdout).contains(founded["access_key"].as_str().unwrap()));
+
+    wait_until(|| {
+        std::fs::read_to_string(&access).is_ok_and(|log| log.contains("\"operation\":\"ListKeys\""))
+    });
+    drop(server);
+
+    // Without its key nothing is read, and the words say so.
+    std::fs::rename(&key_file, path("elsewhere")).unwrap();
+    let refused = run(["serve", "--config", &config]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("root.key"), "{}", text(&refused.stderr));
+}
+
+/// A server; killed when dropped.
+struct Served(std::process::Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Looks again until it holds; a test that never gets there is ended from outside, not by a guess at time.
+fn wait_until(holds: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("it never came to hold");
 }

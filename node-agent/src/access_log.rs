@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use grid_types::Timestamp;
 use http_server::{RequestObserver, RequestRecord};
@@ -95,10 +95,7 @@ fn write_lines(lines: &Receiver<Entry>, mut output: impl Write, dropped: &Atomic
         while let Some(entry) = next {
             written += 1;
             result = result.and(write_line(&entry, &mut output));
-            next = match lines.try_recv() {
-                Ok(entry) => Some(entry),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = lines.try_recv().ok();
         }
         // Once nothing waits, everything is flushed, so that a reader sees the last request.
         if let Err(error) = result.and_then(|()| output.flush()) {

@@ -17,6 +17,7 @@ use grid_types::{DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, 
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use meta_store::{MetaError, MetaStore};
+use object_engine::backup::MetadataBackup;
 use repair::{JobStatus, Repair};
 use segment_store::GridView;
 use sys::{Clock, Random};
@@ -27,6 +28,8 @@ use crate::identity::NodeFile;
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
+/// Name of the worker that the object engine runs beside those of repair.
+const BACKUP_JOB: &str = "backup-metadata";
 /// Incomplete segments counted of one shard for one cause.
 const INCOMPLETE_PAGE: usize = 1_000;
 /// Damaged chunks that a report names.
@@ -46,6 +49,8 @@ pub struct AdminNodeParts {
     pub watch: Arc<DriveWatch>,
     /// Background workers.
     pub repair: Arc<Repair>,
+    /// Backups of the metadata.
+    pub backup: Arc<MetadataBackup>,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -143,6 +148,39 @@ impl AdminNode {
             }
         }
         Ok(found as u64)
+    }
+
+    fn backup_job(&self) -> JobInfo {
+        let status = self.parts.backup.status();
+        let detail = match status.last {
+            Some(last) => {
+                let age = self.parts.clock.now().since(last).as_secs();
+                format!("the last backup has {} bytes and is {age} s old", status.last_bytes)
+            }
+            None => "no backup yet: the first one comes 15 minutes after the first change".to_owned(),
+        };
+        JobInfo {
+            name: BACKUP_JOB.to_owned(),
+            state: if status.trouble.is_some() { "failing" } else { "idle" }.to_owned(),
+            purpose: "stores copies of the metadata on the drives, for rebuild-metadata".to_owned(),
+            detail,
+            done: 0,
+            failed: 0,
+            waiting: 0,
+            pass: None,
+            items_per_second: 0.0,
+            eta_seconds: None,
+            last_error: status.trouble,
+        }
+    }
+
+    async fn order_backup(&self, order: JobOrder) -> Result<JobInfo, AdminError> {
+        if order != JobOrder::Run {
+            return Err(AdminError::invalid("backups of the metadata are not paused; `run` takes one now"));
+        }
+        let done = self.parts.backup.back_up_now().await;
+        done.map_err(|error| AdminError::of(error.code(), error.to_string()))?;
+        Ok(self.backup_job())
     }
 
     /// What an acknowledgement is worth now, in words.
@@ -407,10 +445,15 @@ impl Node for AdminNode {
     }
 
     fn jobs(&self) -> NodeFuture<'_, Vec<JobInfo>> {
-        async move { Ok(self.parts.repair.jobs().list().into_iter().map(job_info).collect()) }.boxed()
+        let mut jobs: Vec<JobInfo> = self.parts.repair.jobs().list().into_iter().map(job_info).collect();
+        jobs.push(self.backup_job());
+        async move { Ok(jobs) }.boxed()
     }
 
     fn order_job(&self, name: &str, order: JobOrder) -> NodeFuture<'_, JobInfo> {
+        if name == BACKUP_JOB {
+            return self.order_backup(order).boxed();
+        }
         let jobs = self.parts.repair.jobs();
         let known = match order {
             JobOrder::Pause => jobs.pause(name),

@@ -15,4 +15,5 @@ mod score_tests;
 pub use discovery::{Discovered, DiscoveryError, OurDrive, ProblemFolder, discover};
 pub use lock::DriveLock;
 pub use score::Scores;
+pub use table::DriveTable;
 pub use watch::{DriveOrder, DriveWatch, WatchConfig, WatchStart, WatchedDrive};

@@ -8,6 +8,7 @@
 mod incarnation_tests;
 
 use data_encoding::HEXLOWER;
+use grid_types::Timestamp;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaError, MetaStore};
 use sys::Random;
@@ -74,6 +75,26 @@ fn judge(file: &NodeFile, record: &NodeRecord) -> Result<(), IncarnationError> {
         std::cmp::Ordering::Less => IncarnationError::MetadataOlder { registered, on_drives },
         std::cmp::Ordering::Equal => IncarnationError::Clone(registered),
     })
+}
+
+/// Makes the node's record say what its drives say: after the metadata was made anew by order, what it knows of starts is
+/// older than the drives, or nothing.
+pub async fn adopt(meta: &MetaStore, file: &NodeFile, added: Timestamp) -> Result<(), IncarnationError> {
+    let key = file.node.as_bytes().to_vec();
+    let known = meta.record(RecordKind::Node, &key).await?;
+    let added = match known {
+        Some(record) => records::decode::<NodeRecord>("node", &record.value)?.added,
+        None => added,
+    };
+    let record = NodeRecord {
+        public_key: HEXLOWER.encode(&file.public_key()),
+        incarnation: file.incarnation,
+        nonce: file.nonce.clone(),
+        added,
+    };
+    let value = Some(records::encode(&record)?);
+    meta.write_records(vec![RecordWrite { kind: RecordKind::Node, key, expect: Expect::Any, value }]).await?;
+    Ok(())
 }
 
 /// Registers this start. `write` puts a node file on every drive in service, durably; it is called twice.

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use admin_api::{AdminApi, AdminDoor, Metrics, OperatorKeyHash, Trust};
 use chunk_store::{ChunkStore, Drive, DriveConfig};
-use grid_types::{DriveState, MemoryBudget};
+use grid_types::{DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::RootKey;
 use meta_store::home::HomeDrive;
 use meta_store::root::RecordKind;
 use meta_store::{MetaConfig, MetaStore};
+use object_engine::backup::{BackupConfig, MetadataBackup};
 use object_engine::{EngineConfig, ObjectEngine};
 use repair::{Repair, RepairConfig, RepairContext};
 use s3_api::{S3Config, S3Front};
@@ -102,6 +103,7 @@ pub struct Node {
     watch: Arc<DriveWatch>,
     repair: Arc<Repair>,
     emptied: tokio::task::JoinHandle<()>,
+    stop_backups: tokio::sync::watch::Sender<bool>,
     admin_node: Arc<AdminNode>,
     /// What the operator should know.
     pub warnings: Vec<String>,
@@ -127,12 +129,7 @@ impl Node {
         for problem in &problems {
             tracing::warn!(path = %problem.path.display(), reason = problem.reason, "a folder is not in service");
         }
-        let mut locks = BTreeMap::new();
-        for drive in &drives {
-            let lock = DriveLock::take(&drive.path)
-                .map_err(|source| StartError::Locked { path: drive.path.clone(), source })?;
-            locks.insert(drive.label.drive, lock);
-        }
+        let locks = lock_drives(&drives)?;
         let drive_config = DriveConfig::default();
         let opened = open_drives(&drives, &clock, &drive_config, &mut problems).await?;
         let state_folder = state_folder(&drives, &opened, &problems)?;
@@ -214,6 +211,10 @@ impl Node {
             random.clone(),
             engine_config(config),
         );
+        let backup = MetadataBackup::start(engine.clone(), store.clone(), BackupConfig::default()).await;
+        let backup = Arc::new(backup);
+        let (stop_backups, backups_stopped) = tokio::sync::watch::channel(false);
+        tokio::spawn(backup.clone().run(backups_stopped));
         let iam = Iam::new(meta.clone(), root_key, clock.clone(), random.clone());
 
         let metrics = Arc::new(Metrics::new());
@@ -271,6 +272,7 @@ impl Node {
             grid,
             watch: watch.clone(),
             repair: repair.clone(),
+            backup,
             iam,
             budget,
             access_log,
@@ -298,6 +300,7 @@ impl Node {
             watch,
             repair,
             emptied,
+            stop_backups,
             admin_node,
             warnings,
             authority,
@@ -329,6 +332,7 @@ impl Node {
         tracing::info!("stopping: requests in flight may end");
         tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
         self.emptied.abort();
+        self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();
         self.meta.shutdown().await;
@@ -357,8 +361,19 @@ fn url(address: Option<SocketAddr>, tls: bool) -> String {
     }
 }
 
+/// One process a drive: fails where another one has any of them.
+pub(crate) fn lock_drives(drives: &[OurDrive]) -> Result<BTreeMap<DriveId, DriveLock>, StartError> {
+    drives
+        .iter()
+        .map(|drive| match DriveLock::take(&drive.path) {
+            Ok(lock) => Ok((drive.label.drive, lock)),
+            Err(source) => Err(StartError::Locked { path: drive.path.clone(), source }),
+        })
+        .collect()
+}
+
 /// Opens all drives at once; what fails becomes a problem.
-async fn open_drives(
+pub(crate) async fn open_drives(
     drives: &[OurDrive],
     clock: &Arc<dyn Clock>,
     config: &DriveConfig,
@@ -409,7 +424,7 @@ fn state_folder(
 }
 
 /// From the configured file, else from the first drive that has a copy.
-fn load_root_key(config: &Config, drives: &[OurDrive]) -> Result<RootKey, keyring::KeyringError> {
+pub(crate) fn load_root_key(config: &Config, drives: &[OurDrive]) -> Result<RootKey, keyring::KeyringError> {
     if let Some(path) = &config.key_file {
         return RootKey::load(path);
     }

@@ -143,3 +143,33 @@ fn a_second_process_on_the_same_drives_is_refused() {
     assert_eq!(demo.command(&["status"])["readiness"]["ready"], true);
     demo.stop();
 }
+
+#[test]
+fn lost_metadata_is_made_anew_by_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("grid");
+    let demo = Demo::start(&["--dir", dir.to_str().unwrap()]);
+    let key = demo.command(&["key", "create"])["id"].as_str().expect("an id").to_owned();
+    let job = demo.command(&["job", "run", "backup-metadata"]);
+    assert!(job["detail"].as_str().unwrap().contains("the last backup"), "{job}");
+    demo.stop();
+
+    let drives: Vec<String> =
+        (1..=4).map(|number| dir.join(format!("drive-{number}")).display().to_string()).collect();
+    let removed = drives.iter().filter(|drive| std::fs::remove_dir_all(format!("{drive}/meta")).is_ok());
+    assert_eq!(removed.count(), 3, "the log has three mirrors");
+    let broken =
+        run(["demo", "--json", "--s3-port", "0", "--admin-port", "0", "--dir", dir.to_str().unwrap()]);
+    assert!(!broken.status.success(), "a node without its metadata started");
+    let mut order = vec!["rebuild-metadata", "--json"];
+    drives.iter().for_each(|drive| order.extend(["--drive", drive.as_str()]));
+    let rebuilt = run(order);
+    assert!(rebuilt.status.success(), "{}", text(&rebuilt.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&rebuilt.stdout).unwrap();
+    assert_eq!((&report["drives"], &report["root_bag"]), (&4.into(), &true.into()), "{report}");
+
+    let demo = Demo::start(&["--dir", dir.to_str().unwrap()]);
+    assert_eq!(demo.text("self_test"), "ok");
+    assert!(demo.command(&["key", "list"]).to_string().contains(&key), "the access key came back");
+    demo.stop();
+}

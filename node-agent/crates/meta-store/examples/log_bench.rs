@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grid_types::{DriveId, ShardId};
 use meta_store::home::HomeDrive;
 use meta_store::log::{LogConfig, LogEntry, SharedLog};
-use sys::{RealDisk, RealRandom};
+use sys::{Clock, RealClock, RealDisk, RealRandom};
 
 /// Bytes of one entry.
 const ENTRY_BYTES: usize = 300;
@@ -70,10 +70,10 @@ async fn write(
 ) -> Result<Vec<Duration>, meta_store::log::LogError> {
     let group = log.group(group);
     let payload = bytes::Bytes::from(vec![7; ENTRY_BYTES]);
-    let end = Instant::now() + LOAD;
+    let end = RealClock.since_boot() + LOAD;
     let mut waits = Vec::new();
-    while Instant::now() < end {
-        let begun = Instant::now();
+    while RealClock.since_boot() < end {
+        let begun = RealClock.since_boot();
         loop {
             let index = group.state().last.map_or(0, |last| last + 1);
             let (sender, flushed) = tokio::sync::oneshot::channel();
@@ -85,7 +85,7 @@ async fn write(
                 break;
             }
         }
-        waits.push(begun.elapsed());
+        waits.push(RealClock.since_boot() - begun);
         if group.state().last.is_some_and(|last| last % 10_000 == 9_999) {
             let last = group.state().last.unwrap_or_default();
             group.purge_through(last - 5_000, bytes::Bytes::new()).await?;

@@ -1,5 +1,8 @@
 //! The one thread that writes: gathers calls into batches, rolls files, drops mirrors that fail.
 
+mod home_change;
+mod sparse;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -17,12 +20,10 @@ use super::mirror::{Failure, Mirror, Mirrors};
 use super::recover::recover;
 use super::shared::Shared;
 use super::{LogEntry, LogError};
-use crate::home::{self, HomeDrive, HomeView, MirrorSet};
+use crate::home::{HomeDrive, HomeView, MirrorSet};
 
 /// Appends leave one part in so many of each file to votes, truncations and purges, which free room on a full disk.
 const RESERVED_PART: u64 = 16;
-/// A file of which no more than one part in so many lives may be emptied.
-const SPARSE_PART: u64 = 4;
 /// A forced start jumps so many epochs, beyond what a lost mirror may have seen.
 const FORCED_EPOCHS: u64 = 1 << 20;
 
@@ -380,44 +381,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Where the log is spread over many files, writes again what lives in a file that is mostly dead, so that groups
-    /// which are idle for long do not pin one file each.
-    fn empty_sparse_file(&mut self) -> Result<(), LogError> {
-        if self.files.len() as u64 <= self.shared.config.files_spread_max {
-            return Ok(());
-        }
-        let sparse = |(file, info): &(&u64, &FileInfo)| {
-            **file != self.file && info.live > 0 && info.live * SPARSE_PART <= info.entries
-        };
-        let Some(file) = self.files.iter().find(sparse).and_then(|(file, _)| u32::try_from(*file).ok())
-        else {
-            return Ok(());
-        };
-        let living: Vec<(ShardId, u64, Place)> = self.shared.with_groups(|groups, _| {
-            let of = |(group, index): (&ShardId, &GroupIndex)| {
-                let group = *group;
-                index.in_file(file).map(move |(index, place)| (group, index, place)).collect::<Vec<_>>()
-            };
-            groups.iter().flat_map(of).collect()
-        });
-        for (group, index, from) in living {
-            let moved = self
-                .shared
-                .read_place(group, index, from)
-                .and_then(|payload| self.push(Kind::Moved, group, index, &payload));
-            match moved {
-                Ok(to) => self.pending.push(Pending::Moved { group, index, from, to }),
-                Err(error @ LogError::Stopped { .. }) => return Err(error),
-                Err(error) => {
-                    // The file stays, which costs room alone.
-                    tracing::warn!(file, %group, index, %error, "a sparse log file cannot be emptied");
-                    break;
-                }
-            }
-        }
-        self.flush_all()
-    }
-
     fn flush_removals(&mut self) {
         let empty: Vec<u64> =
             self.files.iter().filter(|(_, info)| info.live == 0).map(|(file, _)| *file).collect();
@@ -568,128 +531,6 @@ impl Writer {
                 call.answer(Err(error.clone()));
             }
         }
-    }
-
-    /// Goes on without the mirrors that failed, if that is safe.
-    fn drop_failed(&mut self, failed: &[Failure]) -> Result<(), LogError> {
-        if failed.is_empty() {
-            return Ok(());
-        }
-        for Failure { mirror, error } in failed {
-            tracing::error!(drive = %mirror.drive.id, %error, "a mirror of the metadata log failed and is dropped");
-        }
-        let gone: Vec<Arc<Mirror>> = failed.iter().map(|failure| failure.mirror.clone()).collect();
-        self.mirrors.remove(&gone);
-        self.change_set(&[], false)?;
-        self.publish();
-        Ok(())
-    }
-
-    /// Makes the mirrors in service the mirror set: first on those that join, then on the others and on those that leave
-    /// in good health.
-    fn change_set(&mut self, leaving: &[HomeDrive], forced: bool) -> Result<(), LogError> {
-        loop {
-            let all = self.mirrors.all();
-            let stopped = |reason: &str| LogError::Stopped { reason: reason.to_owned() };
-            if all.is_empty() {
-                return Err(stopped("its last mirror failed"));
-            }
-            let in_service: Vec<DriveId> = all.iter().map(|mirror| mirror.drive.id).collect();
-            let few = "so many mirrors failed at once that those left cannot prove to be the newest";
-            let reachable = in_service.iter().copied().chain(leaving.iter().map(|drive| drive.id));
-            if !forced && !self.set.may_change(&reachable.collect::<Vec<_>>()) {
-                // Nothing may be written: a lone mirror that calls itself the set would start beside the others.
-                return Err(stopped(few));
-            }
-            let set = MirrorSet { log: self.set.log, epoch: self.epoch_max + 1, drives: in_service.clone() };
-            self.epoch_max += 1;
-            let (old, new): (Vec<Arc<Mirror>>, Vec<Arc<Mirror>>) =
-                all.into_iter().partition(|mirror| self.set.drives.contains(&mirror.drive.id));
-            let mut failed = Vec::new();
-            let mut informed = Vec::new();
-            for mirror in new.into_iter().chain(old) {
-                match set.write(&mirror.drive) {
-                    Ok(()) => informed.push(mirror.drive.id),
-                    Err(error) => {
-                        tracing::error!(drive = %mirror.drive.id, %error, "a mirror set cannot be written");
-                        failed.push(mirror);
-                    }
-                }
-            }
-            for drive in leaving {
-                match set.write(drive) {
-                    Ok(()) => informed.push(drive.id),
-                    Err(error) => tracing::warn!(drive = %drive.id, %error, "a leaving mirror was not told"),
-                }
-            }
-            if failed.is_empty() {
-                if !forced && !self.set.may_change(&informed) {
-                    return Err(stopped(few));
-                }
-                self.set = set;
-                return Ok(());
-            }
-            self.mirrors.remove(&failed);
-        }
-    }
-
-    fn publish(&self) {
-        let all = self.mirrors.all();
-        let ids: Vec<DriveId> = all.iter().map(|mirror| mirror.drive.id).collect();
-        self.shared.set_mirrors(all);
-        let epoch = self.set.epoch;
-        self.shared.set_status(|status| (status.mirrors, status.epoch) = (ids, epoch));
-    }
-
-    fn plan_home(&self, drives: &[HomeDrive]) -> HomePlan {
-        let now = &self.set.drives;
-        let wanted = home::choose(drives, now).into_iter();
-        HomePlan {
-            newcomers: wanted.filter(|drive| !now.contains(&drive.id)).collect(),
-            from: self.mirrors.all(),
-            files: self.ends(),
-        }
-    }
-
-    fn ends(&self) -> Ends {
-        self.files.iter().map(|(file, info)| (*file, info.end)).collect()
-    }
-
-    /// Makes the mirrors follow the drives in service.
-    fn set_home(&mut self, drives: &[HomeDrive], copied: &[Copied]) -> Result<(), LogError> {
-        let now = self.set.drives.clone();
-        let wanted = home::choose(drives, &now);
-        let mut changed = false;
-        for copied in copied {
-            let id = copied.drive.id;
-            if now.contains(&id) || !wanted.iter().any(|drive| drive.id == id) {
-                continue;
-            }
-            let from = self.mirrors.all();
-            let joined = fill::complete(copied, &from, &self.shared, &self.ends(), self.file)
-                .and_then(|mirror| self.mirrors.add(mirror));
-            match joined {
-                Ok(()) => changed = true,
-                Err(error) => {
-                    tracing::warn!(drive = %id, %error, "a drive cannot become a mirror of the metadata log");
-                }
-            }
-        }
-        let is_wanted = |mirror: &Arc<Mirror>| wanted.iter().any(|drive| drive.id == mirror.drive.id);
-        let leaving: Vec<Arc<Mirror>> =
-            self.mirrors.all().into_iter().filter(|mirror| !is_wanted(mirror)).collect();
-        if leaving.len() == self.mirrors.all().len() {
-            return Err(LogError::Invalid(
-                "no drive could take the place of the mirrors that leave".to_owned(),
-            ));
-        }
-        if changed || !leaving.is_empty() {
-            self.mirrors.remove(&leaving);
-            let drives: Vec<HomeDrive> = leaving.iter().map(|mirror| mirror.drive.clone()).collect();
-            self.change_set(&drives, false)?;
-            self.publish();
-        }
-        Ok(())
     }
 }
 

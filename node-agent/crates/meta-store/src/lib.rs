@@ -23,4 +23,4 @@ mod store;
 pub use command::{Command, Outcome, WriteCondition};
 pub use config::MetaConfig;
 pub use error::MetaError;
-pub use store::{ImagePieces, MetaStore, SegmentPage, ShardImage, image_pieces};
+pub use store::{ImagePieces, MetaStats, MetaStore, SegmentPage, ShardImage, ShardStats, image_pieces};

@@ -10,8 +10,5 @@ mod state_machine;
 mod supervisor;
 mod types;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use state_machine::Covered;
 pub(crate) use supervisor::{Group, GroupSettings, Opened};

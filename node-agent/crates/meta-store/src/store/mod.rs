@@ -10,6 +10,7 @@ mod readers;
 mod repair;
 mod routing;
 mod splitting;
+mod stats;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use crate::{MetaConfig, MetaError};
 
 pub use self::backup::{ImagePieces, ShardImage, image_pieces};
 pub use self::repair::SegmentPage;
+pub use self::stats::{MetaStats, ShardStats};
 
 /// How long a call waits for a shard that is not available before it says so.
 const RETRY_PATIENCE: Duration = Duration::from_secs(10);

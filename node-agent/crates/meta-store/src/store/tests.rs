@@ -6,3 +6,4 @@ mod fixture;
 mod lifecycle_tests;
 mod power_cut_tests;
 mod split_tests;
+mod supervisor_tests;

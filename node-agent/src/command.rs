@@ -118,15 +118,17 @@ fn config_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() -> Result<(), Failure> {
+/// Catches SIGTERM and SIGINT from now on; waits for one when polled. Made before anybody is told that the node is ready:
+/// who stops it at once must find it listening.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Prints one JSON line to standard output.

@@ -136,6 +136,7 @@ impl Demo {
             region: config.s3.region.clone(),
         };
         let tested = self_test::run(&client, clock, random).await;
+        let stopped = super::stop_signal()?;
         if self.json {
             super::print_json(&json!({
                 "endpoint": node.s3_url(),
@@ -165,7 +166,8 @@ impl Demo {
             }
             println!("\nStop it with Ctrl-C.");
         }
-        super::stop_signal().await
+        stopped.await;
+        Ok(())
     }
 
     fn print(&self, dir: &Path, demo: &DemoStore, config: &Config, node: &Node, notes: &[String]) {

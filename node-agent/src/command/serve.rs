@@ -41,7 +41,7 @@ impl Serve {
         for warning in &node.warnings {
             tracing::warn!("{warning}");
         }
-        super::stop_signal().await?;
+        super::stop_signal()?.await;
         node.shutdown().await;
         Ok(())
     }

@@ -117,7 +117,7 @@ impl SharedLog {
 
     fn open_with(drives: &[HomeDrive], config: LogConfig, forced: bool) -> Result<Self, LogError> {
         let view = home::view(drives, forced)?
-            .ok_or_else(|| LogError::MirrorsMissing("no drive carries a metadata log".to_owned()))?;
+            .ok_or_else(|| LogError::MirrorsMissing("no drive carries a metadata log: bring back the drives that did, or run `shoal rebuild-metadata`".to_owned()))?;
         let set = view.set.clone();
         Self::start(config, &set, |shared| Writer::reopen(shared, view, forced))
     }

@@ -1,10 +1,11 @@
 //! Lost metadata made anew from the drives: `shoal rebuild-metadata`.
 //!
-//! 1. What is left of the old metadata is set aside, never removed. 2. The newest backup that can be read whole founds
-//! the new metadata; without one it is founded empty. 3. The root bag adds buckets, keys, members and settings that came
-//! later. 4. All chunks of all drives are walked in the order of their segments: rows are told where their chunks really
-//! are; segments without a row are read for their object record. Plain objects written after the backup come back.
-//! What no record explains is quarantined: an object of the internal bucket refers to it, so that nothing collects it.
+//! First, what is left of the old metadata is set aside, never removed. The newest backup that can be read whole founds
+//! the new metadata; without one it is founded empty. The root bag adds buckets, keys, members and settings that came
+//! later. Then all chunks of all drives are walked in the order of their segments: rows are told where their chunks
+//! really are; segments without a row are read for their object record. Plain objects written after the backup come
+//! back. What no record explains is quarantined: an object of the internal bucket refers to it, so that nothing collects
+//! it.
 //!
 //! Lost, and told in the report: inline objects, deletes, uploads completed and settings changed after the backup.
 //!

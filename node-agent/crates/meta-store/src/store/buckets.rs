@@ -272,6 +272,8 @@ impl MetaStore {
 
     /// Objects and bytes of a bucket, summed over its shards.
     pub async fn usage(&self, bucket: BucketId) -> Result<Usage, MetaError> {
+        // A hand-over between two answers would count what moves twice or not at all.
+        let _splits = self.inner.map_changes.read().await;
         let shards = self.inner.map.read().of_bucket(bucket);
         let mut sum = Usage::default();
         for shard in shards {

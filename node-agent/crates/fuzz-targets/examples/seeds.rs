@@ -4,7 +4,10 @@ use std::path::Path;
 
 use chunk_store::ChunkHeader;
 use chunk_store::format::{Prelude, encode_footer, encode_header, encode_pack_header};
-use grid_types::{ChunkKey, Cipher, Compression, DriveId, Profile, SegmentId};
+use grid_types::{
+    BucketId, ChunkKey, Cipher, Compression, DriveId, ObjectKey, Profile, SegmentId, VersionId,
+};
+use meta_store::{Command, WriteCondition};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let key = ChunkKey { segment: SegmentId::from_bytes([7; 16]), index: 3 };
@@ -21,7 +24,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let zero = ChunkKey { segment: SegmentId::from_bytes([0; 16]), index: 0 };
     let chunk = Prelude::Chunk { key, header_len: 100, footer_len: 60, record_len: 4_096 };
-    let seeds: [(&str, Vec<u8>); 8] = [
+    let delete = Command::DeleteVersion {
+        bucket: BucketId::from_bytes([1; 16]),
+        key: ObjectKey::new("a/b")?,
+        bucket_generation: 1,
+        version: Some(VersionId::from_bytes([2; 16])),
+        condition: WriteCondition::ETag("d41d8cd98f00b204e9800998ecf8427e".to_owned()),
+    };
+    let seeds: [(&str, Vec<u8>); 10] = [
         ("chunk_header/ec", encode_header(&header(Profile::Ec { k: 2, m: 2 }, b"sealed identity"))?),
         ("chunk_header/copies", encode_header(&header(Profile::Copies(4), b""))?),
         ("chunk_footer/plain", encode_footer(zero, 70_000, b"")?),
@@ -29,6 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("pack_record/chunk", chunk.encode().to_vec()),
         ("pack_record/tombstone", Prelude::Tombstone(key).encode().to_vec()),
         ("pack_record/mark", Prelude::Mark { sequence: 12, offset: 0 }.encode().to_vec()),
+        ("command/delete", postcard::to_allocvec(&delete)?),
+        ("command/reap", postcard::to_allocvec(&Command::Reap { segments: vec![key.segment; 3] })?),
         ("pack_record/header", encode_pack_header(DriveId::from_bytes([4; 16]), 17).to_vec()),
     ];
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");

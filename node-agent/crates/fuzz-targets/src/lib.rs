@@ -2,6 +2,7 @@
 //! must always hold. `just fuzz NAME` searches with libFuzzer; the test `replay` runs the committed corpora and small
 //! mutations of them in CI.
 
+mod disks;
 mod formats;
 mod requests;
 
@@ -24,6 +25,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "chunk_footer", run: formats::chunk_footer },
     Target { name: "pack_record", run: formats::pack_record },
     Target { name: "frame", run: formats::frame },
+    Target { name: "log_file", run: disks::log_file },
+    Target { name: "pack_file", run: disks::pack_file },
+    Target { name: "command", run: disks::command },
 ];
 
 /// The target of this name, for the harness of libFuzzer.

@@ -52,7 +52,7 @@ async fn a_key_is_made_found_disabled_and_deleted() {
     assert_eq!((made.id.len(), secret.len(), made.state), (20, 40, AccessKeyState::Active));
     let (found, found_secret) = rig.iam.lookup(&made.id).await.unwrap();
     assert_eq!((&found, &*found_secret), (&made, &secret));
-    assert_eq!(rig.iam.list().await.unwrap(), [made.clone()]);
+    assert_eq!(rig.iam.list().await.unwrap(), std::slice::from_ref(&made));
     rig.iam.set_state(&made.id, AccessKeyState::Disabled).await.unwrap();
     assert_eq!(code(rig.iam.lookup(&made.id).await), Some(ErrorCode::InvalidAccessKey), "at once");
     assert_eq!(rig.iam.list().await.unwrap()[0].state, AccessKeyState::Disabled);

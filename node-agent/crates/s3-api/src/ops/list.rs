@@ -111,10 +111,11 @@ pub(crate) fn v1_document(scope: &Scope, marker: &str, listing: &ObjectListing, 
     xml.element("Name", &scope.bucket).element("Prefix", scope.text(&scope.prefix));
     xml.element("Marker", scope.text(marker));
     // As S3: without a delimiter the last key is the next marker, and clients know.
-    if truncated && scope.delimiter.is_some() {
-        if let Some(entry) = last_entry(listing) {
-            xml.listed("NextMarker", scope.text(entry));
-        }
+    if truncated
+        && scope.delimiter.is_some()
+        && let Some(entry) = last_entry(listing)
+    {
+        xml.listed("NextMarker", scope.text(entry));
     }
     xml.element("MaxKeys", scope.max_keys);
     xml.optional("Delimiter", scope.delimiter.as_deref().map(|text| scope.text(text)));

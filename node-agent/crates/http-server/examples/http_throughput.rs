@@ -1,7 +1,7 @@
 //! A bare sink and source, to measure what the HTTP path alone costs: `PUT /…` is read and dropped, `GET /SIZE` answers
 //! SIZE bytes from memory in pieces of 256 KiB. `GET /cpu` answers the CPU seconds spent so far.
 //!
-//! `cargo run --release -p http-server --example throughput -- 127.0.0.1:9900`
+//! `cargo run --release -p http-server --example http_throughput -- 127.0.0.1:9900`
 
 use std::sync::Arc;
 

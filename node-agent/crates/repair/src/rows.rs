@@ -9,6 +9,9 @@ use meta_store::{MetaError, MetaStore};
 /// Some rows and where to go on; `None` at the end.
 pub type RowPage = (Vec<(BucketId, ObjectKey, SegmentRow)>, Option<Vec<u8>>);
 
+/// The row that names a segment, with the bucket and key it belongs to; `None` where no row does.
+pub type NamedRow = Option<(BucketId, ObjectKey, SegmentRow)>;
+
 /// Questions and commands of the workers; see the methods of `MetaStore` with the same names.
 pub trait SegmentRows: Send + Sync + 'static {
     /// All shards of this node but the root.
@@ -29,10 +32,7 @@ pub trait SegmentRows: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<RowPage, MetaError>>;
     /// The row that references a segment.
-    fn find_segment(
-        &self,
-        segment: SegmentId,
-    ) -> BoxFuture<'_, Result<Option<(BucketId, ObjectKey, SegmentRow)>, MetaError>>;
+    fn find_segment(&self, segment: SegmentId) -> BoxFuture<'_, Result<NamedRow, MetaError>>;
     /// Garbage older than `before`.
     fn garbage(
         &self,
@@ -81,10 +81,7 @@ impl SegmentRows for MetaStore {
         Self::incomplete_segments(self, shard, cursor, limit).boxed()
     }
 
-    fn find_segment(
-        &self,
-        segment: SegmentId,
-    ) -> BoxFuture<'_, Result<Option<(BucketId, ObjectKey, SegmentRow)>, MetaError>> {
+    fn find_segment(&self, segment: SegmentId) -> BoxFuture<'_, Result<NamedRow, MetaError>> {
         Self::find_segment(self, segment).boxed()
     }
 

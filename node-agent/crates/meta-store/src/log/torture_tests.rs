@@ -324,7 +324,7 @@ impl Machine {
         match harm {
             0 if may_harm => disk.pull(),
             1 if may_harm => disk.fail_sync(1 + self.random.below(3)),
-            2 if may_harm => self.rot(pick),
+            2 if may_harm => self.rot(pick, &mirrors),
             _ => {
                 if !in_service {
                     // A dropped mirror comes back empty or as it was, under its own name or a new one.
@@ -341,8 +341,9 @@ impl Machine {
         }
     }
 
-    /// Flips a bit in one log file of one mirror.
-    fn rot(&self, pick: usize) {
+    /// Flips a bit in one log file of one mirror, where another mirror in service holds the same byte: rot in the only
+    /// copy (of a file that the others do not have yet) is more than one harm.
+    fn rot(&self, pick: usize, mirrors: &[HomeDrive]) {
         let (_, disk) = &self.disks[pick];
         let Ok(entries) = disk.list("meta/log") else { return };
         let logs: Vec<_> = entries.into_iter().filter(|entry| entry.name.ends_with(".log")).collect();
@@ -351,7 +352,20 @@ impl Machine {
         }
         let file = &logs[usize::try_from(self.random.below(logs.len() as u64)).unwrap()];
         let offset = self.random.below(file.len.max(1));
-        disk.corrupt(&format!("meta/log/{}", file.name), offset, 1 << self.random.below(8)).unwrap();
+        let path = format!("meta/log/{}", file.name);
+        let byte = |disk: &FaultDisk| {
+            let mut byte = [0];
+            disk.open_read(&path).ok()?.read_exact_at(offset, &mut byte).ok().map(|()| byte)
+        };
+        let own = byte(disk);
+        let elsewhere = self.disks.iter().enumerate().any(|(other, (number, disk))| {
+            let id = drive(*number, Arc::new(disk.clone())).id;
+            other != pick && mirrors.iter().any(|mirror| mirror.id == id) && byte(disk) == own
+        });
+        if own.is_none() || !elsewhere {
+            return;
+        }
+        disk.corrupt(&path, offset, 1 << self.random.below(8)).unwrap();
     }
 
     /// The power goes, or the process is killed.

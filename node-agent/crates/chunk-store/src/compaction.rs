@@ -86,7 +86,7 @@ impl Compaction {
                             batch.carried_tombstone(key);
                         }
                     }
-                    Prelude::Mark { .. } => {}
+                    Prelude::Mark { .. } | Prelude::Void { .. } => {}
                 }
             }
             return Ok(false);

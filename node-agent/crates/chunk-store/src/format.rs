@@ -255,6 +255,11 @@ pub enum Prelude {
     },
     /// The chunk of this name in earlier records is removed.
     Tombstone(ChunkKey),
+    /// Bytes of a torn batch that hold nothing: passed over.
+    Void {
+        /// Bytes of the whole record, prelude included.
+        record_len: u32,
+    },
     /// Everything before was handed to one sync together with this mark.
     Mark {
         /// Grows by one with each batch of a drive.
@@ -268,7 +273,7 @@ impl Prelude {
     /// Bytes of the whole record.
     pub fn record_len(&self) -> u64 {
         match self {
-            Self::Chunk { record_len, .. } => u64::from(*record_len),
+            Self::Chunk { record_len, .. } | Self::Void { record_len } => u64::from(*record_len),
             Self::Tombstone(_) | Self::Mark { .. } => PRELUDE_BYTES,
         }
     }
@@ -286,6 +291,7 @@ impl Prelude {
                 id[8..].copy_from_slice(&offset.to_le_bytes());
                 (3, 0, 0, 0, id)
             }
+            Self::Void { .. } => (4, 0, 0, 0, [0; 16]),
         };
         let mut out = [0; PRELUDE_BYTES as usize];
         out[..8].copy_from_slice(&RECORD_MAGIC);
@@ -318,6 +324,7 @@ impl Prelude {
             },
             2 => Self::Tombstone(key),
             3 => Self::Mark { sequence: u64_at(bytes, 20), offset: u64_at(bytes, 28) },
+            4 => Self::Void { record_len: u32_at(bytes, 12) },
             _ => return None,
         };
         match prelude {
@@ -327,6 +334,7 @@ impl Prelude {
                 (u64::from(record_len) > least && footer_fits).then_some(prelude)
             }
             Self::Mark { offset: stored, .. } => (stored == offset).then_some(prelude),
+            Self::Void { record_len } => (u64::from(record_len) >= PRELUDE_BYTES).then_some(prelude),
             Self::Tombstone(_) => Some(prelude),
         }
     }

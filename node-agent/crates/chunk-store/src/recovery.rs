@@ -1,9 +1,10 @@
 //! What a drive does when it is opened: completes the index from the packs, cuts what lies behind the last mark.
 //!
 //! Invariants: a batch is written only after the one before it was synced, so only the last batch of the last pack may be
-//! torn; a bad record anywhere else is rot, which is reported and passed over, and never makes another record
-//! unreachable.
+//! torn, and what is torn in it becomes void before another batch stands behind it; a bad record anywhere else is rot,
+//! which is reported and passed over, and never makes another record unreachable.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,7 +42,8 @@ struct MarkedBatch {
     begin: u64,
     end: u64,
     sequence: u64,
-    rot: u64,
+    /// Between its records: no sound record begins there.
+    gaps: Vec<Range<u64>>,
 }
 
 /// Brings index and packs in line.
@@ -123,29 +125,32 @@ fn recover_pack(
     let mut scanner = PackScanner::new(file.clone(), from, len);
     let mut end = from;
     let mut records = Vec::new();
-    let mut rot = 0;
+    let mut gaps = Vec::new();
     let mut last_batch: Option<MarkedBatch> = None;
     while let Some(found) = scanner.next() {
-        rot += u64::from(found.skipped > 0);
+        if found.skipped > 0 {
+            gaps.push(found.offset - found.skipped..found.offset);
+        }
         match found.prelude {
             Prelude::Mark { sequence, .. } => {
                 if let Some(batch) = last_batch.take() {
                     apply(core, &file, number, batch, false)?;
                 }
                 let batch_end = scanner.at();
-                let records = std::mem::take(&mut records);
-                last_batch = Some(MarkedBatch { records, begin: end, end: batch_end, sequence, rot });
+                let (records, gaps) = (std::mem::take(&mut records), std::mem::take(&mut gaps));
+                last_batch = Some(MarkedBatch { records, begin: end, end: batch_end, sequence, gaps });
                 recovered.sequence = recovered.sequence.max(sequence);
                 end = batch_end;
-                rot = 0;
             }
             Prelude::Chunk { .. } | Prelude::Tombstone(_) => records.push(found),
+            Prelude::Void { .. } => {}
         }
     }
     let rewrite = last_batch.as_ref().map(|batch| batch.begin..batch.end);
-    if let Some(batch) = last_batch {
-        apply(core, &file, number, batch, is_last)?;
-    }
+    let torn = match last_batch {
+        Some(batch) => apply(core, &file, number, batch, is_last)?,
+        None => Vec::new(),
+    };
     if !is_last {
         return Ok(());
     }
@@ -162,6 +167,10 @@ fn recover_pack(
         file.set_len(end).map_err(|error| core.io_error("cutting an unfinished batch", error))?;
     }
     if let Some(range) = rewrite {
+        // Nobody checks the frames of this batch again once another one stands behind it.
+        for range in torn {
+            make_void(core, &*file, range)?;
+        }
         // The process before may have ended before its sync, or been told that it failed: then the kernel calls these
         // bytes clean though no disk has them. Written once more, they are not.
         let mut at = range.start;
@@ -205,16 +214,31 @@ fn check_header(core: &DriveCore, file: &dyn DiskFile, number: u64) -> Result<()
     }
 }
 
-/// Tells the index of a batch. `maybe_torn`: it may never have been synced, so its frames are checked too.
+/// Writes a void record over a torn one, so that no later opening takes it for a chunk.
+fn make_void(core: &DriveCore, file: &dyn DiskFile, range: Range<u64>) -> Result<(), ChunkError> {
+    let Ok(record_len) = u32::try_from(range.end - range.start) else {
+        return Err(core.misuse("a torn record longer than any record"));
+    };
+    if u64::from(record_len) < PRELUDE_BYTES {
+        // Too short for a record, hence never taken for one.
+        return Ok(());
+    }
+    let prelude = Prelude::Void { record_len }.encode();
+    file.write_all_at(range.start, &prelude)
+        .map_err(|error| core.io_error("writing over a torn record", error))
+}
+
+/// Tells the index of a batch. `maybe_torn`: it may never have been synced, so its frames are checked too. Returns
+/// where its bad records lie.
 fn apply(
     core: &DriveCore,
     file: &Arc<dyn DiskFile>,
     number: u64,
     batch: MarkedBatch,
     maybe_torn: bool,
-) -> Result<(), ChunkError> {
+) -> Result<Vec<Range<u64>>, ChunkError> {
     let mut changes = Vec::with_capacity(batch.records.len());
-    let mut bad = batch.rot;
+    let mut bad = batch.gaps;
     let before = core.counters.corruptions.load(Ordering::Relaxed);
     for record in &batch.records {
         match record.prelude {
@@ -225,24 +249,25 @@ fn apply(
                 {
                     changes.push(IndexChange::Put(key, place));
                 }
-                _ => bad += 1,
+                _ => bad.push(record.offset..record.offset + record.prelude.record_len()),
             },
-            Prelude::Mark { .. } => {}
+            Prelude::Mark { .. } | Prelude::Void { .. } => {}
         }
     }
-    if bad > 0 && maybe_torn {
+    let records = bad.len() as u64;
+    if records > 0 && maybe_torn {
         // Bytes that were never promised are no corruption.
         core.counters.corruptions.store(before, Ordering::Relaxed);
-        tracing::info!(drive = %core.id, pack = number, records = bad, "torn records of an unfinished batch passed over");
-    } else if bad > 0 {
-        tracing::warn!(drive = %core.id, pack = number, records = bad, "rotten records of a pack passed over");
-        core.counters.corruptions.fetch_add(bad, Ordering::Relaxed);
+        tracing::info!(drive = %core.id, pack = number, records, "torn records of an unfinished batch passed over");
+    } else if records > 0 {
+        tracing::warn!(drive = %core.id, pack = number, records, "rotten records of a pack passed over");
+        core.counters.corruptions.fetch_add(records, Ordering::Relaxed);
     }
     core.index.apply(&changes, Covered { pack: number, offset: batch.end, sequence: batch.sequence });
     if core.index.waiting() >= FLUSH_CHANGES {
         core.index.flush().map_err(|error| core.index_error(error))?;
     }
-    Ok(())
+    Ok(bad)
 }
 
 /// Header and footer of a record, checked; `None` where they are rotten.

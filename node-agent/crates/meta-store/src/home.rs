@@ -95,8 +95,6 @@ pub(crate) struct HomeView {
     pub epoch_max: u64,
     /// The mirrors of the set that are here.
     pub present: Vec<HomeDrive>,
-    /// Do all of them know this very set?
-    pub agreed: bool,
 }
 
 /// Reads the mirror sets of all drives and finds the one that counts. `None` where no drive has one. With `forced`, no
@@ -153,8 +151,7 @@ pub(crate) fn view(drives: &[HomeDrive], forced: bool) -> Result<Option<HomeView
             missing.join(", "),
         )));
     }
-    let agreed = known.iter().filter(member).all(|(_, other)| other == set);
-    Ok(Some(HomeView { set: set.clone(), epoch_max, present, agreed }))
+    Ok(Some(HomeView { set: set.clone(), epoch_max, present }))
 }
 
 /// Which drives ought to be mirrors: those that are stay; then drives on file systems of their own, then the others.

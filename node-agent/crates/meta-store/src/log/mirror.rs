@@ -97,12 +97,16 @@ impl Mirror {
 
     /// Begins a new file with the spare. Its name is durable before this returns; its bytes are not.
     pub(crate) fn begin_file(&self, file: u64) -> io::Result<()> {
-        let Spare::Ready(spare) = std::mem::take(&mut *self.spare.lock()) else {
-            return Err(io::Error::other("no spare log file"));
-        };
         let path = file_path(file);
         let disk = &self.drive.disk;
-        disk.rename(&spare, &path)?;
+        {
+            // Locked until the spare has its new name: a builder that comes late would remove it under its old one.
+            let mut spare = self.spare.lock();
+            let Spare::Ready(ready) = std::mem::take(&mut *spare) else {
+                return Err(io::Error::other("no spare log file"));
+            };
+            disk.rename(&ready, &path)?;
+        }
         *self.current.lock() = Some(disk.open(&path)?);
         disk.sync_dir(super::format::LOG_DIR, "log: new file")
     }

@@ -70,7 +70,7 @@ pub(crate) fn recover(
     entries.insert(newest.file, newest.records().filter(|(_, r)| r.kind.is_entry()).count() as u64);
 
     let keep: BTreeSet<u64> = closed.iter().map(|closed| closed.file).chain([newest.file]).collect();
-    scan.finish(newest.file, &keep)?;
+    scan.finish(&newest, &keep)?;
     let file_max = files.last().copied().unwrap_or(newest.file).max(newest.file);
     let current =
         ClosedFile { file: newest.file, first_batch: newest.first_batch, end: newest.bytes.len() as u64 };
@@ -92,6 +92,8 @@ struct Image {
     seal: FileSeal,
     first_batch: u64,
     next_batch: u64,
+    /// Where its last batch begins.
+    last_batch_at: usize,
     bytes: Vec<u8>,
 }
 
@@ -183,7 +185,7 @@ impl Scan {
                 }
                 tracing::warn!(drive = %mirror.id, path, "a log file is mended from the other mirrors");
                 mended += 1;
-                mend(mirror, &path, bytes, copy.map_or(0, |copy| copy.len() as u64), file_bytes)
+                mend(mirror, &path, bytes, file_bytes)
             })?;
             self.mended += mended;
         }
@@ -191,11 +193,16 @@ impl Scan {
     }
 
     /// Makes durable what was found, and clears away what no longer counts.
-    fn finish(&mut self, current: u64, keep: &BTreeSet<u64>) -> Result<(), LogError> {
+    fn finish(&mut self, current: &Image, keep: &BTreeSet<u64>) -> Result<(), LogError> {
+        let (at, last_batch) = (current.last_batch_at as u64, &current.bytes[current.last_batch_at..]);
         self.each(|mirror| {
-            // What the process before wrote may still be in the cache alone, as may the names.
-            mirror.disk.open(&file_path(current))?.sync_data("log: reopened file")?;
-            mirror.disk.sync_dir(LOG_DIR, "log: reopened directory")?;
+            // What the process before wrote may still be in the cache alone. (So may names: the mirror set, which every
+            // start writes anew, makes its directory durable.) Its last sync may even
+            // have failed, and it was killed before it could drop this mirror: then the kernel calls the batch clean
+            // though no disk has it. Written once more, it is not.
+            let file = mirror.disk.open(&file_path(current.file))?;
+            file.write_all_at(at, last_batch)?;
+            file.sync_data("log: reopened file")?;
             for entry in mirror.disk.list(LOG_DIR)? {
                 let path = format!("{LOG_DIR}/{}", entry.name);
                 let stale = file_number(&entry.name).is_some_and(|file| !keep.contains(&file));
@@ -218,6 +225,7 @@ fn assemble(
 ) -> Result<Image, LogError> {
     let copies: Vec<&[u8]> = copies.iter().flatten().map(Vec::as_slice).collect();
     let mut bytes = Vec::new();
+    let mut last_batch_at = 0;
     let mut first_batch = closed.map(|closed| closed.first_batch);
     let mut next = first_batch;
     while closed.is_none_or(|closed| (bytes.len() as u64) < closed.end) {
@@ -228,6 +236,7 @@ fn assemble(
         });
         let Some((copy, batch, len)) = sound else { break };
         bytes.extend_from_slice(&copy[at..at + len]);
+        last_batch_at = at;
         first_batch.get_or_insert(batch);
         next = Some(batch + 1);
     }
@@ -245,20 +254,14 @@ fn assemble(
             copies.len()
         )));
     }
-    Ok(Image { file, seal, first_batch: first_batch.unwrap_or(0), next_batch: next.unwrap_or(0), bytes })
+    let (first_batch, next_batch) = (first_batch.unwrap_or(0), next.unwrap_or(0));
+    Ok(Image { file, seal, first_batch, next_batch, last_batch_at, bytes })
 }
 
-/// Writes a file's sound bytes to a mirror. A missing file gets its name last.
-fn mend(mirror: &HomeDrive, path: &str, bytes: &[u8], len: u64, file_bytes: u64) -> io::Result<()> {
+/// Puts a file of a mirror's own in the place of one that is missing or not whole. Its bytes are durable before it has the
+/// name, so a process that is killed here leaves nothing that looks whole and is not durable.
+fn mend(mirror: &HomeDrive, path: &str, bytes: &[u8], file_bytes: u64) -> io::Result<()> {
     let disk = &mirror.disk;
-    if len > 0 {
-        let file = disk.open(path)?;
-        file.write_all_at(0, bytes)?;
-        if len < file_bytes {
-            file.set_len(file_bytes)?;
-        }
-        return file.sync_data("log: mended file");
-    }
     match disk.remove(SPARE_PATH) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -267,7 +270,7 @@ fn mend(mirror: &HomeDrive, path: &str, bytes: &[u8], len: u64, file_bytes: u64)
     write_zeros(&*file, file_bytes)?;
     file.write_all_at(0, bytes)?;
     file.sync_data("log: mended file")?;
-    // `finish` syncs the directory.
+    // The mirror set, written before anything is believed, syncs the directory.
     disk.rename(SPARE_PATH, path)
 }
 

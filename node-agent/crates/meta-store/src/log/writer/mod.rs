@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use grid_types::{DriveId, MemoryPermit, ShardId};
+use grid_types::{MemoryPermit, ShardId};
 use tokio::sync::oneshot;
 
 use super::fill::{self, Copied, Ends};
@@ -178,10 +178,8 @@ impl Writer {
             }
         });
         writer.shared.set_status(|status| status.mended = recovered.mended);
-        let present: Vec<DriveId> = writer.mirrors.all().iter().map(|mirror| mirror.drive.id).collect();
-        if !view.agreed || present != writer.set.drives {
-            writer.change_set(&[], forced)?;
-        }
+        // Also where all agree: the process before may have failed to sync what its mirrors are seen to agree on.
+        writer.change_set(&[], forced)?;
         writer.publish();
         Ok(writer)
     }

@@ -4,7 +4,7 @@
 //! what every shard declared dead is removed. A chunk whose row names another drive goes only under the segment's lock,
 //! after the named one was read and verified.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chunk_store::Drive;
@@ -14,6 +14,7 @@ use grid_types::{ChunkKey, DriveId, SegmentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::context::RepairContext;
+use crate::round::{DriveRound, share_before};
 use crate::{Counters, RepairError, Step, Worker, state_file};
 
 /// Its file on each drive.
@@ -48,23 +49,13 @@ enum Standing {
 pub(crate) struct Inventory {
     context: Arc<RepairContext>,
     pass: Option<Pass>,
-    queue: VecDeque<DriveId>,
-    in_round: bool,
-    /// The operator ordered this round: drives are looked at whether they are due or not.
-    now: bool,
+    round: DriveRound,
     counters: Counters,
 }
 
 impl Inventory {
     pub fn new(context: Arc<RepairContext>) -> Self {
-        Self {
-            context,
-            pass: None,
-            queue: VecDeque::new(),
-            in_round: false,
-            now: false,
-            counters: Counters::default(),
-        }
+        Self { context, pass: None, round: DriveRound::default(), counters: Counters::default() }
     }
 
     async fn work(&mut self) -> Result<Step, RepairError> {
@@ -83,8 +74,7 @@ impl Inventory {
         match self.check_page(&mut pass, &page).await {
             Ok(()) => {
                 pass.cursor = Some(last);
-                let first = last.segment.as_bytes();
-                self.counters.pass = Some(f64::from(u16::from_be_bytes([first[0], first[1]])) / 65_536.0);
+                self.counters.pass = Some(share_before(last));
                 self.pass = Some(pass);
                 Ok(Step::Busy)
             }
@@ -97,23 +87,18 @@ impl Inventory {
     }
 
     async fn next_drive(&mut self) -> Result<Step, RepairError> {
-        if !std::mem::replace(&mut self.in_round, true) {
-            self.queue.extend(self.context.readable_drives().iter().map(Drive::id));
-        }
         let every = self.context.config.inventory_every;
-        while let Some(id) = self.queue.pop_front() {
-            let Some(drive) = self.context.in_service(id) else { continue };
+        let ordered = self.round.is_ordered();
+        while let Some(drive) = self.round.next(&self.context) {
             let now = self.context.clock.now();
             let state: InventoryState = state_file::load(&drive, STATE_FILE).await.unwrap_or_default();
-            if !self.now && state.ended <= now && now.since(state.ended) < every {
+            if !ordered && state.ended <= now && now.since(state.ended) < every {
                 continue;
             }
-            self.counters.detail = format!("comparing drive {id} with the rows");
+            self.counters.detail = format!("comparing drive {} with the rows", drive.id());
             self.pass = Some(Pass { drive, known: state.candidates, next: BTreeMap::new(), cursor: None });
             return Ok(Step::Busy);
         }
-        self.now = false;
-        self.in_round = false;
         Ok(Step::Idle(every.min(std::time::Duration::from_secs(600))))
     }
 
@@ -195,8 +180,6 @@ impl Worker for Inventory {
     }
 
     fn run_now(&mut self) {
-        self.now = true;
-        self.in_round = false;
-        self.queue.clear();
+        self.round.order();
     }
 }

@@ -14,6 +14,7 @@ mod inventory;
 mod mover;
 mod rebuild;
 mod registry;
+mod round;
 mod rows;
 mod scrub;
 mod state_file;

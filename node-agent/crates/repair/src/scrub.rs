@@ -7,10 +7,11 @@ use std::time::Duration;
 use chunk_store::{ChunkError, Drive};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{ChunkKey, DriveId, ShardId, Timestamp};
+use grid_types::{ChunkKey, ShardId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::context::RepairContext;
+use crate::round::{DriveRound, share_before};
 use crate::{Counters, RepairError, Step, Worker, state_file};
 
 /// Its file on each drive.
@@ -47,24 +48,13 @@ struct Pass {
 pub(crate) struct Scrub {
     context: Arc<RepairContext>,
     pass: Option<Pass>,
-    /// Drives of this round still to be looked at.
-    queue: VecDeque<DriveId>,
-    in_round: bool,
-    /// The operator ordered this round: drives are looked at whether they are due or not.
-    now: bool,
+    round: DriveRound,
     counters: Counters,
 }
 
 impl Scrub {
     pub fn new(context: Arc<RepairContext>) -> Self {
-        Self {
-            context,
-            pass: None,
-            queue: VecDeque::new(),
-            in_round: false,
-            now: false,
-            counters: Counters::default(),
-        }
+        Self { context, pass: None, round: DriveRound::default(), counters: Counters::default() }
     }
 
     async fn work(&mut self) -> Result<Step, RepairError> {
@@ -94,27 +84,22 @@ impl Scrub {
     }
 
     async fn next_drive(&mut self) -> Result<Step, RepairError> {
-        if !std::mem::replace(&mut self.in_round, true) {
-            self.queue.extend(self.context.readable_drives().iter().map(Drive::id));
-        }
         let every = self.context.config.scrub_every;
-        while let Some(id) = self.queue.pop_front() {
-            let Some(drive) = self.context.in_service(id) else { continue };
+        let ordered = self.round.is_ordered();
+        while let Some(drive) = self.round.next(&self.context) {
             let now = self.context.clock.now();
             let state: ScrubState = state_file::load(&drive, STATE_FILE).await.unwrap_or_default();
             // A clock that stepped back must not stop the scrub for ever.
             let due = state.begun > now || now.since(state.begun) >= every;
             let state = match state.ended {
-                Some(_) if !due && !self.now => continue,
+                Some(_) if !due && !ordered => continue,
                 None if state.begun.0 > 0 => state,
                 _ => ScrubState { begun: now, ..ScrubState::default() },
             };
-            self.counters.detail = format!("reading all chunks of drive {id}");
+            self.counters.detail = format!("reading all chunks of drive {}", drive.id());
             self.pass = Some(Pass { drive, state, unsaved: 0, page: VecDeque::new(), rows: None });
             return Ok(Step::Busy);
         }
-        self.now = false;
-        self.in_round = false;
         self.counters.pass = None;
         Ok(Step::Idle(LOOK_EVERY.min(every)))
     }
@@ -164,9 +149,7 @@ impl Scrub {
         pass.state.cursor = Some(chunk);
         pass.unsaved += 1;
         self.counters.done += 1;
-        // Segment ids are random, so the place in key order is the share that is done.
-        let first: [u8; 16] = *chunk.segment.as_bytes();
-        self.counters.pass = Some(f64::from(u16::from_be_bytes([first[0], first[1]])) / 65_536.0);
+        self.counters.pass = Some(share_before(chunk));
         Ok(false)
     }
 
@@ -200,8 +183,6 @@ impl Worker for Scrub {
     }
 
     fn run_now(&mut self) {
-        self.now = true;
-        self.in_round = false;
-        self.queue.clear();
+        self.round.order();
     }
 }

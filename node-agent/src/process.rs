@@ -9,12 +9,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// glibc gives each thread an arena of its own and keeps what it once held; with two, memory stays near what is used.
 const ARENA_VARIABLE: &str = "MALLOC_ARENA_MAX";
 const ARENAS: &str = "2";
-/// Larger pieces (bodies, blocks) come from the kernel and go back to it at once.
+/// Larger pieces come from the kernel and go back to it at once. The buffers that a body is read into (256 KiB each) are
+/// smaller: at a mapping each, one gigabyte of bodies costs 180,000 page faults and as much time as sealing it.
 const MMAP_VARIABLE: &str = "MALLOC_MMAP_THRESHOLD_";
-const MMAP_BYTES: &str = "262144";
-/// What the heap keeps at its top when it shrinks.
+const MMAP_BYTES: &str = "1048576";
+/// What the heap keeps at its top when it shrinks: the read buffers of a few busy connections.
 const TRIM_VARIABLE: &str = "MALLOC_TRIM_THRESHOLD_";
-const TRIM_BYTES: &str = "1048576";
+const TRIM_BYTES: &str = "4194304";
 /// Ticks a second of /proc/self/stat: USER_HZ, 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 

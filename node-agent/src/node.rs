@@ -233,6 +233,7 @@ impl Node {
             S3Config {
                 region: config.s3.region.clone(),
                 host_suffixes: config.s3.host_suffixes.clone(),
+                signature_v2: config.s3.signature_v2,
                 host_id: identity.node.to_string(),
                 ..S3Config::default()
             },

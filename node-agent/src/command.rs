@@ -68,6 +68,7 @@ pub fn run() -> ExitCode {
         crate::process::restart_with_frugal_allocator();
         crate::process::raise_open_files();
     }
+    crate::process::forbid_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("shoal")

@@ -45,6 +45,8 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at drives that became empty.
 const EMPTIED_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at certificate files.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// Records read at once.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -103,6 +105,7 @@ pub struct Node {
     watch: Arc<DriveWatch>,
     repair: Arc<Repair>,
     emptied: tokio::task::JoinHandle<()>,
+    certificates: tokio::task::JoinHandle<()>,
     stop_backups: tokio::sync::watch::Sender<bool>,
     admin_node: Arc<AdminNode>,
     /// What the operator should know.
@@ -249,6 +252,10 @@ impl Node {
         let admin_files = config.admin.certificate.as_deref().zip(config.admin.certificate_key.as_deref());
         let admin_tls =
             tls_of(config.admin.tls, admin_files, &state_folder, Vec::new(), &mut authority).await?;
+        let doors = [(config.s3.tls, &s3_tls), (config.admin.tls, &admin_tls)];
+        let from_files = doors.into_iter().filter(|(mode, _)| *mode == TlsMode::Files);
+        let followed = from_files.filter_map(|(_, identity)| identity.clone()).collect();
+        let certificates = tokio::spawn(crate::certificate::follow_files(followed, CERTIFICATES_EVERY));
         let tls_used = (s3_tls.is_some(), admin_tls.is_some());
         let s3_http = HttpConfig {
             connections_max: config.s3.connections_max,
@@ -300,6 +307,7 @@ impl Node {
             watch,
             repair,
             emptied,
+            certificates,
             stop_backups,
             admin_node,
             warnings,
@@ -332,6 +340,7 @@ impl Node {
         tracing::info!("stopping: requests in flight may end");
         tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
         self.emptied.abort();
+        self.certificates.abort();
         self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();

@@ -105,6 +105,12 @@ impl AdminNode {
         let _ = self.doors.set(doors);
     }
 
+    /// Drives in service, for tests that let one fail.
+    #[cfg(test)]
+    pub fn store(&self) -> &ChunkStore {
+        &self.parts.store
+    }
+
     fn uptime(&self) -> Duration {
         self.parts.clock.since_boot().saturating_sub(self.parts.started)
     }
@@ -113,7 +119,8 @@ impl AdminNode {
         let grid = self.parts.grid.load();
         let mut infos: Vec<DriveInfo> =
             self.parts.watch.drives().iter().map(|drive| drive_info(drive, &grid)).collect();
-        infos.extend(self.parts.watch.problems().iter().map(|problem| DriveInfo {
+        let problems = self.parts.watch.problems();
+        infos.extend(problems.iter().map(|problem| DriveInfo {
             id: problem.id,
             path: problem.path.display().to_string(),
             state: problem.state,
@@ -214,7 +221,7 @@ fn drive_info(drive: &WatchedDrive, grid: &GridSnapshot) -> DriveInfo {
         path: drive.path.display().to_string(),
         state: drive.state,
         locked: drive.locked,
-        problem: drive.problem.clone(),
+        problem: drive.trouble(),
         read_score,
         write_score,
         file_system: summary.map(|summary| summary.file_system.clone()).unwrap_or_default(),
@@ -379,13 +386,19 @@ impl Node for AdminNode {
 
     fn add_drive(&self, order: AddDrive) -> NodeFuture<'_, DriveInfo> {
         async move {
-            self.order(DriveOrder::Add {
-                path: absolute(&order.path)?,
-                allow_not_empty: order.allow_not_empty,
-                same_file_system_ok: order.same_file_system_ok,
-                replaces: None,
-            })
-            .await
+            let taken = self
+                .order(DriveOrder::Add {
+                    path: absolute(&order.path)?,
+                    allow_not_empty: order.allow_not_empty,
+                    same_file_system_ok: order.same_file_system_ok,
+                    replaces: None,
+                })
+                .await?;
+            // A drive that was away holds chunks that have moved, and may lack some that it should have.
+            for job in ["inventory", "scrub"] {
+                self.parts.repair.jobs().run_now(job);
+            }
+            Ok(taken)
         }
         .boxed()
     }

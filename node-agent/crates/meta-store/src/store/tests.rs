@@ -2,6 +2,7 @@
 
 mod backup_tests;
 mod crash_tests;
+mod drive_failure_tests;
 mod fixture;
 mod lifecycle_tests;
 mod power_cut_tests;

@@ -284,6 +284,9 @@ impl Node for AdminNode {
         if let Err(reason) = self.parts.meta.ready() {
             reasons.push(format!("metadata: {reason}"));
         }
+        if let Some(reason) = self.parts.meta.full() {
+            reasons.push(format!("writes: the metadata takes no more: {reason}"));
+        }
         let grid = self.parts.grid.load();
         if !grid.drives.iter().any(grid_types::DriveSnapshot::readable) {
             reasons.push("no drive can be read".to_owned());

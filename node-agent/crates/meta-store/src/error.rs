@@ -24,6 +24,14 @@ pub enum MetaError {
     /// Nothing may be committed now: see `MetaStore::set_read_only`.
     #[error("metadata takes no writes: {0}")]
     ReadOnly(String),
+    /// The drives of the metadata have no room for the command.
+    #[error("metadata shard {shard} takes no more: {reason}")]
+    Full {
+        /// The shard.
+        shard: ShardId,
+        /// What there is room for, and what to do.
+        reason: &'static str,
+    },
     /// The log or a snapshot cannot be written or read.
     #[error("metadata {operation}: {source}")]
     Io {
@@ -53,6 +61,7 @@ impl MetaError {
         match self {
             Self::Refused { code, .. } => *code,
             Self::Unavailable { .. } | Self::ReadOnly(_) => ErrorCode::Unavailable,
+            Self::Full { .. } => ErrorCode::StorageFull,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 ErrorCode::StorageFull
             }

@@ -8,6 +8,7 @@ mod objects;
 mod opener;
 mod readers;
 mod repair;
+mod room;
 mod routing;
 mod splitting;
 mod stats;
@@ -29,6 +30,7 @@ use tokio::task::JoinHandle;
 use self::buckets::BucketCache;
 use self::homes::Homes;
 use self::readers::Readers;
+use self::room::RoomWatch;
 use self::routing::{ShardMap, range_record};
 use crate::group::{Group, GroupSettings};
 use crate::home::HomeDrive;
@@ -70,6 +72,7 @@ struct Inner {
     closed: AtomicBool,
     /// Why nothing may be committed.
     read_only: RwLock<Option<String>>,
+    room: RoomWatch,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Shards with a task that splits them.
@@ -227,6 +230,11 @@ impl MetaStore {
         self.inner.log.take_failed_mirrors()
     }
 
+    /// Why commands that add something are refused, with StorageFull; `None` where they are not.
+    pub fn full(&self) -> Option<&'static str> {
+        self.inner.room.reason()
+    }
+
     /// Ready = every group of this node has a live leader. Else which is not, in words.
     pub fn ready(&self) -> Result<(), String> {
         if self.inner.is_closed() {
@@ -317,6 +325,7 @@ impl Inner {
             readers: Readers::start().map_err(io("start threads for reads"))?,
             closed: AtomicBool::new(false),
             read_only: RwLock::new(None),
+            room: RoomWatch::new(),
             stop,
             tasks: Mutex::new(Vec::new()),
             splitting: Mutex::new(BTreeMap::new()),

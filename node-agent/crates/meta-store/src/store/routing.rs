@@ -219,6 +219,7 @@ impl Inner {
         if let Some(reason) = self.read_only.read().clone() {
             return Err(MetaError::ReadOnly(reason));
         }
+        self.room.check(shard, action)?;
         let group = self.group(shard)?;
         let proposal = Proposal { op, birth, stamp: self.clock.now(), action: action.clone() };
         let bytes = proposal.encode().map_err(MetaError::from)?;

@@ -6,5 +6,6 @@ mod drive_failure_tests;
 mod fixture;
 mod lifecycle_tests;
 mod power_cut_tests;
+mod room_tests;
 mod split_tests;
 mod supervisor_tests;

@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
-    VerifyReport,
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
+    QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
 };
 use admin_api::{AdminError, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, ProfileChoice};
+use grid_types::{
+    BucketName, DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, NameError, ObjectKey,
+    ProfileChoice,
+};
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
+use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
 use repair::{JobStatus, Repair};
 use segment_store::GridView;
 use sys::{Clock, Random};
@@ -51,6 +55,8 @@ pub struct AdminNodeParts {
     pub repair: Arc<Repair>,
     /// Backups of the metadata.
     pub backup: Arc<MetadataBackup>,
+    /// For what is quarantined.
+    pub engine: ObjectEngine,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -231,6 +237,29 @@ fn drive_info(drive: &WatchedDrive, grid: &GridSnapshot) -> DriveInfo {
         read_p95_us: stats.read_p95_us,
         sync_p95_us: stats.sync_p95_us,
     }
+}
+
+fn quarantined_info(one: QuarantinedSegment) -> QuarantinedInfo {
+    let origin = one.origin.map(|origin| QuarantinedOrigin {
+        bucket: origin.bucket_name.map_or_else(|| origin.bucket.to_string(), |name| name.to_string()),
+        key: origin.key.to_string(),
+        version: origin.owner.version,
+        part: origin.owner.part,
+        number: origin.owner.number,
+    });
+    QuarantinedInfo { segment: one.segment, bytes: one.length, origin }
+}
+
+/// The door has checked that it is one or the other.
+fn quarantine_choice(choice: QuarantineChoice) -> object_engine::QuarantineChoice {
+    match choice.version {
+        Some(version) => object_engine::QuarantineChoice::Version(version),
+        None => object_engine::QuarantineChoice::Segments(choice.segments),
+    }
+}
+
+fn of_engine(error: &EngineError) -> AdminError {
+    AdminError::of(error.code(), error.to_string())
 }
 
 fn absolute(path: &str) -> Result<PathBuf, AdminError> {
@@ -508,6 +537,36 @@ impl Node for AdminNode {
     fn delete_key(&self, id: &str) -> NodeFuture<'_, ()> {
         let id = id.to_owned();
         async move { self.parts.iam.delete(&id).await.map_err(|error| of_iam(&error)) }.boxed()
+    }
+
+    fn quarantined(&self) -> NodeFuture<'_, Vec<QuarantinedInfo>> {
+        async move {
+            let found = self.parts.engine.quarantined().await.map_err(|error| of_engine(&error))?;
+            Ok(found.into_iter().map(quarantined_info).collect())
+        }
+        .boxed()
+    }
+
+    fn release_quarantined(&self, order: ReleaseQuarantined) -> NodeFuture<'_, QuarantineDone> {
+        async move {
+            let invalid = |error: &dyn std::fmt::Display| AdminError::invalid(error.to_string());
+            let bucket: BucketName = order.bucket.parse().map_err(|error: NameError| invalid(&error))?;
+            let key = ObjectKey::new(&order.key).map_err(|error| invalid(&error))?;
+            let choice = quarantine_choice(order.choice);
+            let released = self.parts.engine.release_quarantined(&choice, &bucket, &key).await;
+            let (written, segments) = released.map_err(|error| of_engine(&error))?;
+            Ok(QuarantineDone { segments: segments as u64, bytes: written.size })
+        }
+        .boxed()
+    }
+
+    fn delete_quarantined(&self, choice: QuarantineChoice) -> NodeFuture<'_, QuarantineDone> {
+        async move {
+            let deleted = self.parts.engine.delete_quarantined(&quarantine_choice(choice)).await;
+            let segments = deleted.map_err(|error| of_engine(&error))? as u64;
+            Ok(QuarantineDone { segments, bytes: 0 })
+        }
+        .boxed()
     }
 
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeFuture<'_, ()> {

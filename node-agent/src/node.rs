@@ -232,7 +232,7 @@ impl Node {
             }))
         };
         let front = S3Front::new(
-            engine,
+            engine.clone(),
             iam.clone(),
             clock.clone(),
             S3Config {
@@ -282,6 +282,7 @@ impl Node {
             watch: watch.clone(),
             repair: repair.clone(),
             backup,
+            engine,
             iam,
             budget,
             access_log,

@@ -100,7 +100,7 @@ fn room_on(drive: &HomeDrive) -> Room {
     };
     match free {
         ..ANYTHING_BYTES_MIN => Room::Nothing,
-        ..GROWTH_BYTES_MIN => Room::WhatDoesNotGrow,
+        ANYTHING_BYTES_MIN..GROWTH_BYTES_MIN => Room::WhatDoesNotGrow,
         _ => Room::Everything,
     }
 }

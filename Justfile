@@ -43,7 +43,7 @@ test:
 unit *options:
     cargo test --locked --profile {{profile}} --workspace {{options}}
 
-# Real S3 clients (awscli, boto3, s3cmd, rclone, restic, minio-js) against a demo grid.
+# Real S3 clients (awscli, boto3, the AWS SDK for JavaScript, s3cmd, rclone, restic, minio-js) against a demo grid.
 clients *options: build
     SHOAL_BIN={{shoal}} node-agent/tests/clients/run {{options}}
 

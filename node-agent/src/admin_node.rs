@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
-    VerifyReport,
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
+    QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
 };
 use admin_api::{AdminError, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, ProfileChoice};
+use grid_types::{
+    BucketName, DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, NameError, ObjectKey,
+    ProfileChoice,
+};
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
+use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
 use repair::{JobStatus, Repair};
 use segment_store::GridView;
 use sys::{Clock, Random};
@@ -51,6 +55,8 @@ pub struct AdminNodeParts {
     pub repair: Arc<Repair>,
     /// Backups of the metadata.
     pub backup: Arc<MetadataBackup>,
+    /// For what is quarantined.
+    pub engine: ObjectEngine,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -105,6 +111,12 @@ impl AdminNode {
         let _ = self.doors.set(doors);
     }
 
+    /// Drives in service, for tests that let one fail.
+    #[cfg(test)]
+    pub fn store(&self) -> &ChunkStore {
+        &self.parts.store
+    }
+
     fn uptime(&self) -> Duration {
         self.parts.clock.since_boot().saturating_sub(self.parts.started)
     }
@@ -113,7 +125,8 @@ impl AdminNode {
         let grid = self.parts.grid.load();
         let mut infos: Vec<DriveInfo> =
             self.parts.watch.drives().iter().map(|drive| drive_info(drive, &grid)).collect();
-        infos.extend(self.parts.watch.problems().iter().map(|problem| DriveInfo {
+        let problems = self.parts.watch.problems();
+        infos.extend(problems.iter().map(|problem| DriveInfo {
             id: problem.id,
             path: problem.path.display().to_string(),
             state: problem.state,
@@ -214,7 +227,7 @@ fn drive_info(drive: &WatchedDrive, grid: &GridSnapshot) -> DriveInfo {
         path: drive.path.display().to_string(),
         state: drive.state,
         locked: drive.locked,
-        problem: drive.problem.clone(),
+        problem: drive.trouble(),
         read_score,
         write_score,
         file_system: summary.map(|summary| summary.file_system.clone()).unwrap_or_default(),
@@ -224,6 +237,29 @@ fn drive_info(drive: &WatchedDrive, grid: &GridSnapshot) -> DriveInfo {
         read_p95_us: stats.read_p95_us,
         sync_p95_us: stats.sync_p95_us,
     }
+}
+
+fn quarantined_info(one: QuarantinedSegment) -> QuarantinedInfo {
+    let origin = one.origin.map(|origin| QuarantinedOrigin {
+        bucket: origin.bucket_name.map_or_else(|| origin.bucket.to_string(), |name| name.to_string()),
+        key: origin.key.to_string(),
+        version: origin.owner.version,
+        part: origin.owner.part,
+        number: origin.owner.number,
+    });
+    QuarantinedInfo { segment: one.segment, bytes: one.length, origin }
+}
+
+/// The door has checked that it is one or the other.
+fn quarantine_choice(choice: QuarantineChoice) -> object_engine::QuarantineChoice {
+    match choice.version {
+        Some(version) => object_engine::QuarantineChoice::Version(version),
+        None => object_engine::QuarantineChoice::Segments(choice.segments),
+    }
+}
+
+fn of_engine(error: &EngineError) -> AdminError {
+    AdminError::of(error.code(), error.to_string())
 }
 
 fn absolute(path: &str) -> Result<PathBuf, AdminError> {
@@ -276,6 +312,9 @@ impl Node for AdminNode {
         let mut reasons = Vec::new();
         if let Err(reason) = self.parts.meta.ready() {
             reasons.push(format!("metadata: {reason}"));
+        }
+        if let Some(reason) = self.parts.meta.full() {
+            reasons.push(format!("writes: the metadata takes no more: {reason}"));
         }
         let grid = self.parts.grid.load();
         if !grid.drives.iter().any(grid_types::DriveSnapshot::readable) {
@@ -379,13 +418,19 @@ impl Node for AdminNode {
 
     fn add_drive(&self, order: AddDrive) -> NodeFuture<'_, DriveInfo> {
         async move {
-            self.order(DriveOrder::Add {
-                path: absolute(&order.path)?,
-                allow_not_empty: order.allow_not_empty,
-                same_file_system_ok: order.same_file_system_ok,
-                replaces: None,
-            })
-            .await
+            let taken = self
+                .order(DriveOrder::Add {
+                    path: absolute(&order.path)?,
+                    allow_not_empty: order.allow_not_empty,
+                    same_file_system_ok: order.same_file_system_ok,
+                    replaces: None,
+                })
+                .await?;
+            // A drive that was away holds chunks that have moved, and may lack some that it should have.
+            for job in ["inventory", "scrub"] {
+                self.parts.repair.jobs().run_now(job);
+            }
+            Ok(taken)
         }
         .boxed()
     }
@@ -492,6 +537,36 @@ impl Node for AdminNode {
     fn delete_key(&self, id: &str) -> NodeFuture<'_, ()> {
         let id = id.to_owned();
         async move { self.parts.iam.delete(&id).await.map_err(|error| of_iam(&error)) }.boxed()
+    }
+
+    fn quarantined(&self) -> NodeFuture<'_, Vec<QuarantinedInfo>> {
+        async move {
+            let found = self.parts.engine.quarantined().await.map_err(|error| of_engine(&error))?;
+            Ok(found.into_iter().map(quarantined_info).collect())
+        }
+        .boxed()
+    }
+
+    fn release_quarantined(&self, order: ReleaseQuarantined) -> NodeFuture<'_, QuarantineDone> {
+        async move {
+            let invalid = |error: &dyn std::fmt::Display| AdminError::invalid(error.to_string());
+            let bucket: BucketName = order.bucket.parse().map_err(|error: NameError| invalid(&error))?;
+            let key = ObjectKey::new(&order.key).map_err(|error| invalid(&error))?;
+            let choice = quarantine_choice(order.choice);
+            let released = self.parts.engine.release_quarantined(&choice, &bucket, &key).await;
+            let (written, segments) = released.map_err(|error| of_engine(&error))?;
+            Ok(QuarantineDone { segments: segments as u64, bytes: written.size })
+        }
+        .boxed()
+    }
+
+    fn delete_quarantined(&self, choice: QuarantineChoice) -> NodeFuture<'_, QuarantineDone> {
+        async move {
+            let deleted = self.parts.engine.delete_quarantined(&quarantine_choice(choice)).await;
+            let segments = deleted.map_err(|error| of_engine(&error))? as u64;
+            Ok(QuarantineDone { segments, bytes: 0 })
+        }
+        .boxed()
     }
 
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeFuture<'_, ()> {

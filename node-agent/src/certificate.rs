@@ -1,17 +1,20 @@
 //! Certificates that the node makes itself: an authority of its own in a folder beside the data, and a server
-//! certificate for every name and address of this host, made anew at each start.
+//! certificate for every name and address of this host, made anew at each start. And the operator's own, followed as their
+//! files change.
 
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_server::TlsIdentity;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The folder beside the data.
 pub const TLS_FOLDER: &str = "shoal-tls";
@@ -63,6 +66,42 @@ pub fn generate(state: &Path, names: &[String]) -> Result<(TlsIdentity, PathBuf)
     let certificate = params.signed_by(&key, &authority)?;
     let chain = format!("{}{}", certificate.pem(), read(&authority_path)?);
     Ok((TlsIdentity::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes())?, authority_path))
+}
+
+/// Serves what certificate files hold as they change: looks `every` so often, and at SIGHUP. A pair that cannot be used is
+/// told once, and the one before stays. Runs until it is dropped. Without files to follow, SIGHUP keeps its meaning.
+pub async fn follow_files(identities: Vec<TlsIdentity>, every: Duration) {
+    if identities.is_empty() {
+        return;
+    }
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::error!(%error, "certificate files are not followed");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            _ = hangups.recv() => tracing::info!("SIGHUP: looking at the certificate files"),
+        }
+        let all = identities.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            for identity in all {
+                match identity.reload() {
+                    Ok(true) => tracing::info!("a new certificate is served"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "a new certificate cannot be used; the old one stays")
+                    }
+                }
+            }
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "looking at the certificate files broke off");
+        }
+    }
 }
 
 fn make_authority(folder: &Path, certificate: &Path, key_path: &Path) -> Result<(), CertificateError> {
@@ -119,4 +158,46 @@ fn addresses() -> Vec<IpAddr> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use http_server::TlsIdentity;
+
+    #[tokio::test]
+    async fn files_are_looked_at_again_when_they_change_and_at_sighup() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: [PathBuf; 2] = [folder.path().join("cert.pem"), folder.path().join("key.pem")];
+        let write = || {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            std::fs::write(&paths[0], made.cert.pem()).unwrap();
+            std::fs::write(&paths[1], made.signing_key.serialize_pem()).unwrap();
+        };
+        write();
+        let taken_up = async |identity: &TlsIdentity| {
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if identity.generation() > 0 {
+                    return true;
+                }
+            }
+            false
+        };
+        let identity = TlsIdentity::load(&paths[0], &paths[1]).unwrap();
+        let follower = tokio::spawn(super::follow_files(vec![identity.clone()], Duration::from_millis(10)));
+        write();
+        assert!(taken_up(&identity).await, "a changed pair was not taken up");
+        follower.abort();
+
+        let identity = TlsIdentity::load(&paths[0], &paths[1]).unwrap();
+        let follower = tokio::spawn(super::follow_files(vec![identity.clone()], Duration::from_secs(3_600)));
+        write();
+        assert!(!taken_up(&identity).await);
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+        assert!(taken_up(&identity).await, "SIGHUP was not heeded");
+        follower.abort();
+    }
 }

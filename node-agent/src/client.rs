@@ -8,5 +8,5 @@ mod transport;
 mod s3_tests;
 
 pub use admin::{AdminAddress, AdminClient, segment};
-pub use s3::S3Client;
+pub use s3::{S3Client, amz_date};
 pub use transport::{ClientError, Target};

@@ -7,6 +7,7 @@ mod drive;
 mod init;
 mod job;
 mod key;
+mod quarantine;
 mod rebuild_metadata;
 mod serve;
 mod status;
@@ -57,6 +58,9 @@ enum Command {
     /// Background workers: list, pause, resume, run
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// What `rebuild-metadata` could not place: list, release, delete
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
     /// Makes lost metadata anew from what the drives know
     RebuildMetadata(rebuild_metadata::RebuildMetadata),
 }
@@ -68,6 +72,7 @@ pub fn run() -> ExitCode {
         crate::process::restart_with_frugal_allocator();
         crate::process::raise_open_files();
     }
+    crate::process::forbid_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("shoal")
@@ -102,6 +107,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Drive(command) => command.run().await,
         Command::Key(command) => command.run().await,
         Command::Job(command) => command.run().await,
+        Command::Quarantine(command) => command.run().await,
         Command::RebuildMetadata(command) => command.run().await,
     }
 }

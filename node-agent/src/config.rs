@@ -73,6 +73,8 @@ pub struct S3Section {
     pub region: String,
     /// `bucket.SUFFIX` addresses a bucket.
     pub host_suffixes: Vec<String>,
+    /// Take signatures of version 2 as well?
+    pub signature_v2: bool,
     /// Connections at once.
     pub connections_max: usize,
     /// HTTPS?
@@ -148,6 +150,7 @@ impl Default for S3Section {
             listen: everywhere(S3_PORT_DEFAULT),
             region: "us-east-1".to_owned(),
             host_suffixes: Vec::new(),
+            signature_v2: false,
             connections_max: 1_024,
             tls: TlsMode::Off,
             certificate: None,

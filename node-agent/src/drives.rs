@@ -3,6 +3,7 @@
 mod check;
 mod discovery;
 mod lock;
+mod order;
 mod score;
 mod table;
 mod watch;
@@ -14,6 +15,7 @@ mod score_tests;
 
 pub use discovery::{Discovered, DiscoveryError, OurDrive, ProblemFolder, discover};
 pub use lock::DriveLock;
+pub use order::{DriveOrder, OrderError};
 pub use score::Scores;
-pub use table::DriveTable;
-pub use watch::{DriveOrder, DriveWatch, WatchConfig, WatchStart, WatchedDrive};
+pub use table::{DriveTable, WatchedDrive};
+pub use watch::{DriveWatch, WatchConfig, WatchStart};

@@ -110,7 +110,7 @@ pub async fn found(
     let grid = GridId::from(random.id());
     let known: Vec<KnownDrive> = checked
         .iter()
-        .map(|drive| KnownDrive { id: DriveId::from(random.id()), path: drive.path.clone() })
+        .map(|drive| KnownDrive { id: DriveId::from(random.id()), path: drive.path.clone(), failed: None })
         .collect();
     let identity = NodeFile::generate(grid, known.clone())?;
     let root_key = RootKey::generate(&*random);

@@ -7,15 +7,17 @@
 mod identity_tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE64, HEXLOWER};
-use grid_types::{DriveId, GridId, NodeId};
+use grid_types::{DriveId, GridId, NodeId, Timestamp};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use sys::Disk;
+
+use crate::client::amz_date;
 
 /// Name of the file at the root of each drive.
 pub const NODE_FILE: &str = "shoal-node";
@@ -52,6 +54,31 @@ pub struct KnownDrive {
     pub id: DriveId,
     /// Its folder.
     pub path: PathBuf,
+    /// Why it may not come back into service without an order. On the other drives, since a drive that fails may forget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<DriveFailure>,
+}
+
+/// A drive failed while it served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveFailure {
+    /// When that was noticed.
+    pub at: Timestamp,
+    /// What happened, in words.
+    pub reason: String,
+}
+
+impl DriveFailure {
+    /// What happened to the drive in this folder, and what may be done.
+    pub fn advice(&self, folder: &Path) -> String {
+        format!(
+            "failed at {}: {}; `shoal drive replace` puts another one in its place, `shoal drive add {}` takes it back after \
+             a check",
+            amz_date(self.at),
+            self.reason,
+            folder.display()
+        )
+    }
 }
 
 /// A key pair could not be made.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin_api::{AdminApi, AdminDoor, Metrics, OperatorKeyHash, Trust};
-use chunk_store::{ChunkStore, Drive, DriveConfig};
+use chunk_store::{ChunkError, ChunkStore, Drive, DriveConfig};
 use grid_types::{DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
@@ -31,9 +31,12 @@ use crate::drives::{
     WatchStart, WatchedDrive, discover,
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
-use crate::identity::NodeFile;
+use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
+
+#[cfg(test)]
+mod failed_drive_tests;
 
 /// Name of the operator's Unix socket beside the data.
 pub const SOCKET_FILE: &str = "shoal-admin.sock";
@@ -45,6 +48,8 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at drives that became empty.
 const EMPTIED_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at certificate files.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// Records read at once.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -103,6 +108,7 @@ pub struct Node {
     watch: Arc<DriveWatch>,
     repair: Arc<Repair>,
     emptied: tokio::task::JoinHandle<()>,
+    certificates: tokio::task::JoinHandle<()>,
     stop_backups: tokio::sync::watch::Sender<bool>,
     admin_node: Arc<AdminNode>,
     /// What the operator should know.
@@ -129,16 +135,14 @@ impl Node {
         for problem in &problems {
             tracing::warn!(path = %problem.path.display(), reason = problem.reason, "a folder is not in service");
         }
-        let locks = lock_drives(&drives)?;
         let drive_config = DriveConfig::default();
-        let opened = open_drives(&drives, &clock, &drive_config, &mut problems).await?;
+        let InService { locks, opened, failed } =
+            take_into_service(&drives, &clock, &drive_config, &mut problems, &mut warnings).await?;
         let state_folder = state_folder(&drives, &opened, &problems)?;
 
         let root_key = load_root_key(config, &drives)?;
 
-        let home: Vec<HomeDrive> =
-            opened.iter().map(|drive| HomeDrive { id: drive.id(), disk: drive.disk() }).collect();
-        let meta = MetaStore::open(home, MetaConfig::default(), clock.clone(), random.clone()).await?;
+        let meta = open_metadata(&opened, &failed, &clock, &random).await?;
         let identity = match register_start(&meta, identity, &opened, &*random).await {
             Ok(identity) => identity,
             Err(error) => {
@@ -150,7 +154,7 @@ impl Node {
 
         let store = ChunkStore::new(opened);
         let grid = GridView::default();
-        let watched = watched_drives(&meta, &identity, &drives, &store, &problems).await?;
+        let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
         if config.drives_are_domains {
             warnings.retain(|warning| !warning.contains("one failure domain"));
             warnings.push(
@@ -169,6 +173,7 @@ impl Node {
                 identity: identity.clone(),
                 drives: watched,
                 locks,
+                folders: config.drives.clone(),
                 problems: problems
                     .into_iter()
                     .filter(|problem| problem.state == DriveState::Foreign)
@@ -227,12 +232,13 @@ impl Node {
             }))
         };
         let front = S3Front::new(
-            engine,
+            engine.clone(),
             iam.clone(),
             clock.clone(),
             S3Config {
                 region: config.s3.region.clone(),
                 host_suffixes: config.s3.host_suffixes.clone(),
+                signature_v2: config.s3.signature_v2,
                 host_id: identity.node.to_string(),
                 ..S3Config::default()
             },
@@ -249,6 +255,10 @@ impl Node {
         let admin_files = config.admin.certificate.as_deref().zip(config.admin.certificate_key.as_deref());
         let admin_tls =
             tls_of(config.admin.tls, admin_files, &state_folder, Vec::new(), &mut authority).await?;
+        let doors = [(config.s3.tls, &s3_tls), (config.admin.tls, &admin_tls)];
+        let from_files = doors.into_iter().filter(|(mode, _)| *mode == TlsMode::Files);
+        let followed = from_files.filter_map(|(_, identity)| identity.clone()).collect();
+        let certificates = tokio::spawn(crate::certificate::follow_files(followed, CERTIFICATES_EVERY));
         let tls_used = (s3_tls.is_some(), admin_tls.is_some());
         let s3_http = HttpConfig {
             connections_max: config.s3.connections_max,
@@ -273,6 +283,7 @@ impl Node {
             watch: watch.clone(),
             repair: repair.clone(),
             backup,
+            engine,
             iam,
             budget,
             access_log,
@@ -300,6 +311,7 @@ impl Node {
             watch,
             repair,
             emptied,
+            certificates,
             stop_backups,
             admin_node,
             warnings,
@@ -332,6 +344,7 @@ impl Node {
         tracing::info!("stopping: requests in flight may end");
         tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
         self.emptied.abort();
+        self.certificates.abort();
         self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();
@@ -358,6 +371,72 @@ fn url(address: Option<SocketAddr>, tls: bool) -> String {
         Some(address) if address.ip().is_unspecified() => format!("{scheme}://127.0.0.1:{}", address.port()),
         Some(address) => format!("{scheme}://{address}"),
         None => String::new(),
+    }
+}
+
+/// The drives that a start takes into service.
+struct InService {
+    locks: BTreeMap<DriveId, DriveLock>,
+    opened: Vec<Drive>,
+    /// Drives that failed before, not opened.
+    failed: Vec<OurDrive>,
+}
+
+/// Opens the drives that may serve. Drives that failed are left alone; where there are no others, they are opened to be
+/// read, since nothing else has what they have.
+async fn take_into_service(
+    drives: &[OurDrive],
+    clock: &Arc<dyn Clock>,
+    config: &DriveConfig,
+    problems: &mut Vec<ProblemFolder>,
+    warnings: &mut Vec<String>,
+) -> Result<InService, StartError> {
+    let (mut failed, sound): (Vec<OurDrive>, Vec<OurDrive>) =
+        drives.iter().cloned().partition(|drive| drive.failure.is_some());
+    let mut locks = lock_drives(&sound)?;
+    let mut opened = open_drives(&sound, clock, config, problems).await?;
+    if opened.is_empty() && !failed.is_empty() {
+        warnings
+            .push("every drive of this node has failed: it reads what it can and takes no writes".to_owned());
+        let last = std::mem::take(&mut failed);
+        locks.extend(lock_drives(&last)?);
+        opened = open_drives(&last, clock, config, problems).await?;
+    }
+    for drive in &failed {
+        let Some(failure) = &drive.failure else { continue };
+        tracing::error!(path = %drive.path.display(), reason = failure.advice(&drive.path), "a drive stays out of service");
+        problems.push(ProblemFolder {
+            path: drive.path.clone(),
+            id: Some(drive.label.drive),
+            state: DriveState::Failing,
+            reason: failure.reason.clone(),
+            failed: false,
+        });
+    }
+    Ok(InService { locks, opened, failed })
+}
+
+/// Opens the metadata from the drives in service. Where these do not suffice, failed drives may tell what they know; the
+/// mirrors move off them at once.
+async fn open_metadata(
+    opened: &[Drive],
+    failed: &[OurDrive],
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<MetaStore, StartError> {
+    let home: Vec<HomeDrive> =
+        opened.iter().map(|drive| HomeDrive { id: drive.id(), disk: drive.disk() }).collect();
+    let open = |home| MetaStore::open(home, MetaConfig::default(), clock.clone(), random.clone());
+    match open(home.clone()).await {
+        Err(error) if !failed.is_empty() => {
+            tracing::error!(%error, "the metadata wants the drives that failed: they are read once more");
+            let more =
+                failed.iter().map(|drive| HomeDrive { id: drive.label.drive, disk: drive.disk.clone() });
+            let meta = open(home.iter().cloned().chain(more).collect()).await?;
+            meta.set_home(home).await?;
+            Ok(meta)
+        }
+        answer => Ok(answer?),
     }
 }
 
@@ -397,6 +476,8 @@ pub(crate) async fn open_drives(
                     id: Some(drive.label.drive),
                     state: DriveState::Failing,
                     reason: error.to_string(),
+                    // Not what a wrong permission or another release would explain: a sync failed.
+                    failed: matches!(error, ChunkError::OutOfService { .. }),
                 });
             }
         }
@@ -475,10 +556,12 @@ async fn watched_drives(
     drives: &[OurDrive],
     store: &ChunkStore,
     problems: &[ProblemFolder],
+    clock: &dyn Clock,
 ) -> Result<Vec<WatchedDrive>, StartError> {
     let mut watched = Vec::new();
     for drive in drives {
         let mut one = WatchedDrive::new(drive.label.drive, drive.path.clone(), DriveState::Waiting);
+        one.failure.clone_from(&drive.failure);
         if let Some(open) = store.drive(drive.label.drive) {
             one.present(open.summary());
         }
@@ -491,8 +574,13 @@ async fn watched_drives(
         });
         if watched.iter().all(|known| known.id != id) {
             let mut one = WatchedDrive::new(id, problem.path.clone(), problem.state);
+            let known = identity.drives.iter().find(|known| known.id == id);
+            let reason = problem.reason.clone();
+            one.failure = known
+                .and_then(|known| known.failed.clone())
+                .or_else(|| problem.failed.then(|| DriveFailure { at: clock.now(), reason }));
             one.problem = Some(problem.reason.clone());
-            one.held_out = problem.state == DriveState::Failing;
+            one.held_out = problem.state == DriveState::Failing || one.failure.is_some();
             watched.push(one);
         }
     }

@@ -75,7 +75,7 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 /// `YYYYMMDDTHHMMSSZ`. Days to a date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-pub(super) fn amz_date(now: Timestamp) -> String {
+pub fn amz_date(now: Timestamp) -> String {
     let seconds = now.as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;

@@ -50,6 +50,9 @@ pub struct Demo {
     /// HTTPS, with a certificate made here
     #[arg(long)]
     tls: bool,
+    /// Take signatures of version 2 as well, which boto3 presigns with
+    #[arg(long)]
+    signature_v2: bool,
     /// Print exactly one JSON line once it is ready
     #[arg(long)]
     json: bool,
@@ -106,6 +109,7 @@ impl Demo {
         let mut config =
             Config { drives: demo.drives.clone(), profile: ProfileText(self.profile), ..Config::default() };
         config.drives_are_domains = true;
+        config.s3.signature_v2 = self.signature_v2;
         config.s3.listen = listen(self.s3_port, S3_PORT_DEFAULT, "S3", notes);
         config.admin.listen = listen(self.admin_port, ADMIN_PORT_DEFAULT, "the operator's door", notes);
         config.s3.tls = if self.tls { TlsMode::Generated } else { TlsMode::Off };

@@ -68,7 +68,19 @@ impl RebuildMetadata {
         if let Some(snapshot) = table.changed_snapshot() {
             grid.publish(snapshot);
         }
-        let home = opened.iter().map(|open| HomeDrive { id: open.id(), disk: open.disk() }).collect();
+        // Failed drives are read for what they know; the new metadata rests on the others.
+        let failed: Vec<_> = found
+            .drives
+            .iter()
+            .filter(|drive| drive.failure.is_some())
+            .map(|drive| drive.label.drive)
+            .collect();
+        let all_failed = opened.iter().all(|open| failed.contains(&open.id()));
+        let home = opened
+            .iter()
+            .filter(|open| all_failed || !failed.contains(&open.id()))
+            .map(|open| HomeDrive { id: open.id(), disk: open.disk() })
+            .collect();
         let chunks = ChunkStore::new(opened);
         let budget = MemoryBudget::new("rebuild", config.memory.0, 64);
         let segments =

@@ -51,6 +51,7 @@ pub fn template(drives: &[PathBuf], key_file: Option<&Path>) -> String {
 # listen = "0.0.0.0:9000"
 # region = "us-east-1"
 # host_suffixes = ["s3.example.net"]    # bucket.s3.example.net addresses `bucket`
+# signature_v2 = false                  # true takes signatures of version 2, which boto3 presigns with
 # connections_max = 1024
 # tls = "off"                           # off, generated (own certificate authority), or files
 # certificate = "/etc/shoal/s3.pem"     # with tls = "files"

@@ -11,7 +11,8 @@ use chunk_store::DriveLabel;
 use grid_types::{DriveId, DriveState, GridId, NodeId};
 use sys::{Disk, RealDisk};
 
-use crate::identity::NodeFile;
+use super::WatchedDrive;
+use crate::identity::{DriveFailure, NodeFile};
 
 /// Folders that a node may have: what its configuration names and what its node file remembers.
 const FOLDERS_MAX: usize = 1_024;
@@ -25,6 +26,8 @@ pub struct OurDrive {
     pub disk: Arc<dyn Disk>,
     /// Its label.
     pub label: DriveLabel,
+    /// Not to be taken into service without an order.
+    pub failure: Option<DriveFailure>,
 }
 
 /// A folder that cannot serve as a drive now.
@@ -38,6 +41,8 @@ pub struct ProblemFolder {
     pub state: DriveState,
     /// What is wrong, in words.
     pub reason: String,
+    /// The drive failed just now, and that is to be remembered.
+    pub failed: bool,
 }
 
 /// What was found.
@@ -169,11 +174,8 @@ fn winner(looked: &[Looked]) -> Option<NodeFile> {
 fn sort_out(identity: NodeFile, looked: Vec<Looked>, mut problems: Vec<ProblemFolder>) -> Discovered {
     let mut ours: Vec<Looked> = Vec::new();
     for one in looked {
-        if (one.label.grid, one.label.node) != (identity.grid, identity.node) {
-            let whose =
-                if one.label.grid == identity.grid { "another node of this grid" } else { "another grid" };
-            let reason = format!("belongs to {whose} (node {}, grid {})", one.label.node, one.label.grid);
-            problems.push(problem(&one.path, Some(one.label.drive), DriveState::Foreign, reason));
+        if let Some(foreign) = foreign(&one.path, &one.label, &identity) {
+            problems.push(foreign);
         } else if let Some(twin) = ours.iter().position(|known| known.label.drive == one.label.drive) {
             // The copy that was last in service is the drive; of two alike either is, and the first one stays.
             let newer = age(&one) > age(&ours[twin]);
@@ -205,9 +207,84 @@ fn sort_out(identity: NodeFile, looked: Vec<Looked>, mut problems: Vec<ProblemFo
         }
     }
     let warnings = shared_file_systems(&ours);
-    let drives =
-        ours.into_iter().map(|one| OurDrive { path: one.path, disk: one.disk, label: one.label }).collect();
+    let failure_of = |id| identity.drives.iter().find(|known| known.id == id)?.failed.clone();
+    let drives = ours
+        .into_iter()
+        .map(|one| OurDrive {
+            failure: failure_of(one.label.drive),
+            path: one.path,
+            disk: one.disk,
+            label: one.label,
+        })
+        .collect();
     Discovered { identity, drives, problems, warnings }
+}
+
+/// The entry of a drive that belongs to somebody else.
+fn foreign(path: &Path, label: &DriveLabel, identity: &NodeFile) -> Option<ProblemFolder> {
+    if (label.grid, label.node) == (identity.grid, identity.node) {
+        return None;
+    }
+    let whose = if label.grid == identity.grid { "another node of this grid" } else { "another grid" };
+    let reason = format!("belongs to {whose} (node {}, grid {}); it is left alone", label.node, label.grid);
+    Some(problem(path, Some(label.drive), DriveState::Foreign, reason))
+}
+
+/// Looks at run time for drives in our folders that are not the ones in service: foreign, copies, come by another way.
+/// Blocks.
+pub fn strangers(folders: &[PathBuf], identity: &NodeFile, drives: &[WatchedDrive]) -> Vec<ProblemFolder> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut found = Vec::new();
+    for folder in folders.iter().chain(drives.iter().map(|drive| &drive.path)).take(FOLDERS_MAX) {
+        if seen.iter().any(|known| same_path(known, folder)) {
+            continue;
+        }
+        seen.push(folder.clone());
+        // A folder that is missing or has no label is its drive's own entry.
+        let label = RealDisk::open(folder).and_then(|disk| chunk_store::label::read(&disk));
+        if let Ok(Some(label)) = label {
+            found.extend(stranger(folder, &label, identity, drives));
+        }
+    }
+    found
+}
+
+fn stranger(
+    path: &Path,
+    label: &DriveLabel,
+    identity: &NodeFile,
+    drives: &[WatchedDrive],
+) -> Option<ProblemFolder> {
+    if let Some(foreign) = foreign(path, label, identity) {
+        return Some(foreign);
+    }
+    let id = label.drive;
+    let (state, reason) = match drives.iter().find(|drive| drive.id == id) {
+        Some(known) if same_path(&known.path, path) => return None,
+        Some(known) if known.in_service() => (
+            DriveState::Foreign,
+            format!(
+                "is a copy of drive {id} at {}, which is in service; this one is left alone",
+                known.path.display()
+            ),
+        ),
+        Some(known) => (
+            DriveState::Waiting,
+            format!(
+                "is drive {id}, known at {} and not there now; `shoal drive add {}` takes it here",
+                known.path.display(),
+                path.display()
+            ),
+        ),
+        None => (
+            DriveState::Foreign,
+            format!(
+                "is drive {id}, which this node does not have any more; `shoal drive add {}` takes it back",
+                path.display()
+            ),
+        ),
+    };
+    Some(problem(path, None, state, reason))
 }
 
 fn age(one: &Looked) -> (u64, u64) {
@@ -232,5 +309,5 @@ fn shared_file_systems(ours: &[Looked]) -> Vec<String> {
 }
 
 fn problem(path: &Path, id: Option<DriveId>, state: DriveState, reason: String) -> ProblemFolder {
-    ProblemFolder { path: path.to_owned(), id, state, reason }
+    ProblemFolder { path: path.to_owned(), id, state, reason, failed: false }
 }

@@ -6,7 +6,8 @@ use chunk_store::{DriveLabel, label};
 use grid_types::{DriveId, DriveState, GridId, Timestamp};
 use sys::RealDisk;
 
-use super::{Discovered, DiscoveryError, discover};
+use super::discovery::strangers;
+use super::{Discovered, DiscoveryError, WatchedDrive, discover};
 use crate::identity::{KnownDrive, NodeFile};
 
 struct Folders {
@@ -32,7 +33,7 @@ impl Folders {
         let known: Vec<KnownDrive> = names
             .iter()
             .enumerate()
-            .map(|(n, name)| KnownDrive { id: id(n), path: self.path(name) })
+            .map(|(n, name)| KnownDrive { id: id(n), path: self.path(name), failed: None })
             .collect();
         let file = NodeFile::generate(GridId::from_bytes([grid; 16]), known.clone()).unwrap();
         for drive in &known {
@@ -181,4 +182,37 @@ fn a_damaged_node_file_costs_nothing_where_another_drive_has_it() {
     let found = folders.discover(&["a", "b"]).unwrap();
     assert_eq!(found.identity, file);
     assert_eq!(names_of(&found), ["a", "b"]);
+}
+
+#[test]
+fn at_run_time_each_stranger_is_told_by_what_it_is() {
+    let folders = Folders::new();
+    let file = folders.node(1, &["a", "b", "gone", "left"]);
+    folders.node(2, &["x"]);
+    copy(&folders.path("a"), &folders.path("copy"));
+    std::fs::rename(folders.path("gone"), folders.path("moved")).unwrap();
+    std::fs::create_dir(folders.path("empty")).unwrap();
+    let known = |at: usize, state| WatchedDrive::new(file.drives[at].id, file.drives[at].path.clone(), state);
+    let drives = [
+        known(0, DriveState::Active),
+        known(1, DriveState::Active),
+        WatchedDrive { problem: Some("gone".to_owned()), ..known(2, DriveState::Suspect) },
+    ];
+    let names = ["a", "b", "x", "copy", "moved", "left", "empty", "missing"];
+    let found = strangers(&names.map(|name| folders.path(name)), &file, &drives);
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| (one.path.file_name().unwrap().to_str().unwrap(), one.state, one.reason.as_str()))
+        .collect();
+    let expected = [
+        ("x", DriveState::Foreign, "another grid"),
+        ("copy", DriveState::Foreign, "is a copy of drive"),
+        ("moved", DriveState::Waiting, "shoal drive add"),
+        ("left", DriveState::Foreign, "does not have any more"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for ((path, state, reason), (name, kind, words)) in told.iter().zip(expected) {
+        assert_eq!((*path, *state), (name, kind));
+        assert!(reason.contains(words), "{reason}");
+    }
 }

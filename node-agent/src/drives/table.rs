@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chunk_store::DriveSummary;
 use grid_types::{
-    DriveEvent, DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score,
+    DriveEvent, DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score, Timestamp,
 };
 
 use super::Scores;
+use crate::identity::DriveFailure;
 
 /// A drive that is suspect for so long is failing: its chunks are rebuilt elsewhere.
 pub const FAILING_AFTER: Duration = Duration::from_secs(30);
@@ -28,10 +29,13 @@ pub struct WatchedDrive {
     pub locked: bool,
     /// Its chunks move away, by order; then it is removed.
     pub leaving: bool,
-    /// What is wrong, in words.
+    /// Why it is not in service, in words.
     pub problem: Option<String>,
-    /// Not opened again without an order: a read, write or sync failed.
+    /// Not opened again while this process runs, unless ordered: it failed, or could not be opened.
     pub held_out: bool,
+    /// It failed while it served: not taken into service without an order, not by the next start either. Where no other
+    /// drive is left it is read all the same.
+    pub failure: Option<DriveFailure>,
     /// Measured.
     pub scores: Scores,
     /// At the last successful look.
@@ -53,6 +57,7 @@ impl WatchedDrive {
             leaving: false,
             problem: None,
             held_out: false,
+            failure: None,
             scores: Scores::default(),
             summary: None,
             suspect_since: None,
@@ -63,6 +68,23 @@ impl WatchedDrive {
     /// In service: chunks may be read from it.
     pub fn in_service(&self) -> bool {
         self.state.readable() && self.problem.is_none()
+    }
+
+    /// What is acknowledged may rest on it.
+    pub fn trusted(&self) -> bool {
+        self.in_service() && self.failure.is_none()
+    }
+
+    /// What an operator should know of it, and what to do.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.failure {
+            Some(failure) if self.problem.is_none() => Some(format!(
+                "{}; nothing else is left, so it is read, and takes no writes",
+                failure.advice(&self.path)
+            )),
+            Some(failure) => Some(failure.advice(&self.path)),
+            None => self.problem.clone(),
+        }
     }
 
     /// It answers and is what it should be.
@@ -77,6 +99,11 @@ impl WatchedDrive {
             summary.stats.sync_p95_us,
         );
         self.summary = Some(summary);
+        if self.failure.is_some() {
+            // Readable and not writable.
+            self.state = DriveState::Suspect;
+            return;
+        }
         // What brought it back into service is the order that once accepted it: the label proves that order.
         let event = if self.state == DriveState::Suspect { DriveEvent::Probed } else { DriveEvent::Accepted };
         self.apply(event);
@@ -101,9 +128,10 @@ impl WatchedDrive {
     }
 
     /// A read, write or sync failed: out of service until somebody orders otherwise. True where that is news.
-    pub fn failed(&mut self, reason: String) -> bool {
+    pub fn failed(&mut self, at: Timestamp, reason: String) -> bool {
         let news = !self.held_out;
-        self.problem = Some(reason);
+        self.problem = Some(reason.clone());
+        self.failure.get_or_insert(DriveFailure { at, reason });
         self.held_out = true;
         self.apply(DriveEvent::Failed);
         news
@@ -133,7 +161,7 @@ impl WatchedDrive {
             _ => FailureDomain(format!("drive {}", self.id)),
         };
         let answering = self.problem.is_none();
-        let locked = self.locked || !answering;
+        let locked = self.locked || !self.trusted();
         DriveSnapshot {
             id: self.id,
             node,

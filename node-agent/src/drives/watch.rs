@@ -2,31 +2,33 @@
 //! comes back, keeps the metadata home in step, and carries out the operator's orders.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chunk_store::{ChunkStore, Drive, DriveConfig, DriveSummary};
-use grid_types::{DriveId, DriveState, ErrorCode, NodeId, Timestamp};
+use grid_types::{DriveId, DriveState, ErrorCode};
 use keyring::RootKey;
 use meta_store::MetaStore;
 use meta_store::home::HomeDrive;
-use meta_store::root::{Expect, RecordKind, RecordWrite};
 use segment_store::GridView;
 use sys::{Clock, Random};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::check::{Look, Take, look, take};
-use super::table::DriveTable;
-pub use super::table::WatchedDrive;
-use super::{DriveLock, ProblemFolder};
+use super::discovery::strangers;
+use super::order::{no_such_drive, store_records};
+use super::table::{DriveTable, WatchedDrive};
+use super::{DriveLock, DriveOrder, OrderError, ProblemFolder};
 use crate::identity::{KnownDrive, NodeFile};
-use crate::records::{self, DriveRecord};
 
 /// Orders that may wait for the watcher; an operator gives one at a time.
 const ORDERS_MAX: usize = 16;
+
+/// Why nothing is acknowledged while there is nothing to rest it on.
+const ALL_FAILED: &str = "every drive of this node has failed; `shoal drive list` says what to do";
 
 /// Periods of the watcher; `Default` is what users get.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub struct WatchConfig {
     pub every: Duration,
     /// A look that takes longer means that the drive hangs.
     pub look_timeout: Duration,
+    /// Between two looks for foreign, copied and moved drives in the folders of this node.
+    pub strangers_every: Duration,
     /// A drive that synced nothing for so long is probed with a synced write. Long, for the wear of idle cards.
     pub idle_probe_every: Duration,
     /// Every drive is its own failure domain, whatever its file system.
@@ -50,6 +54,7 @@ impl Default for WatchConfig {
         Self {
             every: Duration::from_secs(1),
             look_timeout: Duration::from_secs(10),
+            strangers_every: Duration::from_secs(10),
             idle_probe_every: Duration::from_secs(300),
             drives_are_domains: false,
             all_have_aes: false,
@@ -76,46 +81,12 @@ pub struct WatchStart {
     pub drives: Vec<WatchedDrive>,
     /// Of the drives that are open.
     pub locks: BTreeMap<DriveId, DriveLock>,
-    /// Folders that are none of our drives.
+    /// Folders of the configuration.
+    pub folders: Vec<PathBuf>,
+    /// Those of them, and of the drives, that hold something else.
     pub problems: Vec<ProblemFolder>,
     /// Saved beside the data of each new drive, unless it lives elsewhere.
     pub root_key_beside_data: Option<RootKey>,
-}
-
-/// What can be asked of the watcher. Each answers when it is durable.
-pub enum DriveOrder {
-    /// Take a folder.
-    Add {
-        /// The folder, absolute.
-        path: PathBuf,
-        /// See `Take`.
-        allow_not_empty: bool,
-        /// See `Take`.
-        same_file_system_ok: bool,
-        /// The drive that leaves when this one is in service.
-        replaces: Option<DriveId>,
-    },
-    /// Lock or unlock.
-    Lock {
-        /// The drive.
-        id: DriveId,
-        /// True = lock.
-        locked: bool,
-    },
-    /// Nothing that the grid needs is left on this drive, which was ordered to leave.
-    Emptied {
-        /// The drive.
-        id: DriveId,
-    },
-}
-
-/// Why an order was refused.
-#[derive(Debug, Clone)]
-pub struct OrderError {
-    /// The kind.
-    pub code: ErrorCode,
-    /// Words for the operator.
-    pub message: String,
 }
 
 type Reply = oneshot::Sender<Result<WatchedDrive, OrderError>>;
@@ -124,7 +95,7 @@ type Reply = oneshot::Sender<Result<WatchedDrive, OrderError>>;
 pub struct DriveWatch {
     orders: mpsc::Sender<(DriveOrder, Reply)>,
     seen: Arc<ArcSwap<Vec<WatchedDrive>>>,
-    problems: Vec<ProblemFolder>,
+    problems: Arc<ArcSwap<Vec<ProblemFolder>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -139,21 +110,27 @@ impl DriveWatch {
     pub fn start(start: WatchStart, config: WatchConfig) -> Self {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let seen = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let problems = start.problems.clone();
+        let problems = Arc::new(ArcSwap::from_pointee(start.problems.clone()));
         let mut table = DriveTable::new(start.identity.node, config.drives_are_domains, config.all_have_aes);
         start.drives.iter().cloned().for_each(|drive| table.insert(drive));
         let (home, home_changes) = watch::channel(home_of(&start.store, &table));
         tokio::spawn(follow_home(start.meta.clone(), home_changes));
+        let (node_file, node_files) = watch::channel(None);
+        tokio::spawn(write_node_files(node_files, config.look_timeout));
         let mut watcher = Watcher {
             start,
             config,
             table,
             home,
+            node_file,
             work: JoinSet::new(),
             looking: BTreeSet::new(),
+            strangers_sought: None,
+            problems: problems.clone(),
             seen: seen.clone(),
         };
         watcher.publish();
+        watcher.remember_failures();
         let task = tokio::spawn(watcher.run(received));
         Self { orders, seen, problems, task }
     }
@@ -168,9 +145,9 @@ impl DriveWatch {
         self.seen.load_full()
     }
 
-    /// Folders that are none of our drives.
-    pub fn problems(&self) -> &[ProblemFolder] {
-        &self.problems
+    /// Folders that hold none of our drives in service, as last seen.
+    pub fn problems(&self) -> Arc<Vec<ProblemFolder>> {
+        self.problems.load_full()
     }
 
     /// Gives an order and waits for its end. A dropped future leaves the order running.
@@ -193,11 +170,33 @@ async fn follow_home(meta: MetaStore, mut changes: watch::Receiver<Vec<HomeDrive
     }
 }
 
+/// Node files follow the list of drives, one list after the other; only the newest matters.
+async fn write_node_files(mut changes: watch::Receiver<Option<(NodeFile, Vec<Drive>)>>, patience: Duration) {
+    while changes.changed().await.is_ok() {
+        let Some((file, drives)) = changes.borrow_and_update().clone() else { continue };
+        let mut writing = JoinSet::new();
+        for drive in drives {
+            let file = file.clone();
+            writing.spawn_blocking(move || {
+                if let Err(error) = file.write(&*drive.disk()) {
+                    tracing::error!(drive = %drive.id(), %error, "writing the node file");
+                }
+            });
+        }
+        // A drive that hangs keeps its thread, and the older file.
+        let all = async { while writing.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            tracing::error!("a drive does not take the node file");
+            writing.detach_all();
+        }
+    }
+}
+
 fn home_of(store: &ChunkStore, table: &DriveTable) -> Vec<HomeDrive> {
     table
         .drives()
         .iter()
-        .filter(|drive| drive.in_service() && !drive.leaving)
+        .filter(|drive| drive.trusted() && !drive.leaving)
         .filter_map(|drive| store.drive(drive.id))
         .map(|drive| HomeDrive { id: drive.id(), disk: drive.disk() })
         .collect()
@@ -213,6 +212,13 @@ enum Event {
         replaces: Option<DriveId>,
         reply: Reply,
     },
+    /// A failed drive that was read for want of another passed its probe, as ordered.
+    Retook {
+        id: DriveId,
+        result: Result<DriveSummary, String>,
+        reply: Reply,
+    },
+    Strangers(Vec<ProblemFolder>),
     Done,
 }
 
@@ -221,8 +227,12 @@ struct Watcher {
     config: WatchConfig,
     table: DriveTable,
     home: watch::Sender<Vec<HomeDrive>>,
+    node_file: watch::Sender<Option<(NodeFile, Vec<Drive>)>>,
     work: JoinSet<Event>,
     looking: BTreeSet<DriveId>,
+    /// When strangers were last looked for; in the future while a look is under way.
+    strangers_sought: Option<Duration>,
+    problems: Arc<ArcSwap<Vec<ProblemFolder>>>,
     seen: Arc<ArcSwap<Vec<WatchedDrive>>>,
 }
 
@@ -234,7 +244,9 @@ impl Watcher {
             tokio::select! {
                 _ = ticks.tick() => {
                     self.suspect_slow();
+                    self.fail_mirrors();
                     self.look_at_all();
+                    self.look_for_strangers();
                 }
                 Some(event) = self.work.join_next() => match event {
                     Ok(event) => self.on_event(event),
@@ -253,13 +265,18 @@ impl Watcher {
         if let Some(snapshot) = self.table.changed_snapshot() {
             self.start.grid.publish(snapshot);
         }
+        let drives = self.table.drives();
+        let all_failed = !drives.is_empty() && drives.iter().all(|drive| drive.failure.is_some());
+        self.start.meta.set_read_only(all_failed.then(|| ALL_FAILED.to_owned()));
         let home = home_of(&self.start.store, &self.table);
         self.home.send_if_modified(|known| {
-            let same = known.len() == home.len()
-                && known
-                    .iter()
-                    .zip(&home)
-                    .all(|(old, new)| old.id == new.id && Arc::ptr_eq(&old.disk, &new.disk));
+            // Without a drive to go to, the mirrors stay where they are.
+            let same = home.is_empty()
+                || known.len() == home.len()
+                    && known
+                        .iter()
+                        .zip(&home)
+                        .all(|(old, new)| old.id == new.id && Arc::ptr_eq(&old.disk, &new.disk));
             if !same {
                 *known = home;
             }
@@ -291,6 +308,45 @@ impl Watcher {
         }
     }
 
+    /// A drive whose mirror of the metadata log failed cannot be trusted with chunks either.
+    fn fail_mirrors(&mut self) {
+        for (id, error) in self.start.meta.take_failed_mirrors() {
+            let reason = format!("its mirror of the metadata log failed: {error}");
+            if let Some(open) = self.start.store.drive(id) {
+                open.take_out_of_service(&reason);
+            }
+            self.fail(id, reason);
+        }
+    }
+
+    fn look_for_strangers(&mut self) {
+        let now = self.start.clock.since_boot();
+        let due = self
+            .strangers_sought
+            .is_none_or(|sought| now.saturating_sub(sought) >= self.config.strangers_every && sought <= now);
+        if !due {
+            return;
+        }
+        self.strangers_sought = Some(Duration::MAX);
+        let (folders, identity) = (self.start.folders.clone(), self.start.identity.clone());
+        let drives = self.table.drives().to_vec();
+        self.work.spawn(async move {
+            let known = identity.clone();
+            let looking = tokio::task::spawn_blocking(move || strangers(&folders, &known, &drives));
+            Event::Strangers(looking.await.unwrap_or_default())
+        });
+    }
+
+    fn on_strangers(&mut self, found: Vec<ProblemFolder>) {
+        self.strangers_sought = Some(self.start.clock.since_boot());
+        let known = self.problems.load();
+        for stranger in found.iter().filter(|stranger| !known.contains(stranger)) {
+            let (path, state, reason) = (stranger.path.display(), stranger.state, &stranger.reason);
+            tracing::warn!(%path, ?state, reason, "a folder of this node holds something else");
+        }
+        self.problems.store(Arc::new(found));
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Looked(id, found) => {
@@ -315,6 +371,8 @@ impl Watcher {
                 self.fail(id, reason);
             }
             Event::Took { result, path, replaces, reply } => self.on_took(result, path, replaces, reply),
+            Event::Retook { id, result, reply } => self.on_retook(id, result, reply),
+            Event::Strangers(found) => self.on_strangers(found),
             Event::Done => {}
         }
     }
@@ -327,6 +385,11 @@ impl Watcher {
                 let (last, syncs) = drive.probed;
                 if summary.stats.syncs != syncs && drive.state != DriveState::Suspect {
                     drive.probed = (now, summary.stats.syncs);
+                }
+                if drive.failure.is_some() {
+                    // Nothing is written to it, a probe neither.
+                    drive.present(summary);
+                    return;
                 }
                 let idle = now.saturating_sub(last) >= self.config.idle_probe_every;
                 if drive.state == DriveState::Suspect || (idle && summary.stats.syncs == syncs) {
@@ -386,11 +449,25 @@ impl Watcher {
         }
     }
 
+    /// Out of service, and remembered on the other drives: no start takes it back by itself.
     fn fail(&mut self, id: DriveId, reason: String) {
+        let now = self.start.clock.now();
         if let Some(drive) = self.table.get_mut(id)
-            && drive.failed(reason.clone())
+            && drive.failed(now, reason.clone())
         {
             tracing::error!(drive = %id, path = %drive.path.display(), reason, "drive failed, out of service");
+            self.rewrite_node_file();
+        }
+    }
+
+    /// Drives that failed before the watcher began.
+    fn remember_failures(&mut self) {
+        let remembered = |drive: &WatchedDrive| {
+            let mut known = self.start.identity.drives.iter();
+            known.any(|known| known.id == drive.id && known.failed.is_some())
+        };
+        if self.table.drives().iter().any(|drive| drive.failure.is_some() && !remembered(drive)) {
+            self.rewrite_node_file();
         }
     }
 
@@ -402,6 +479,15 @@ impl Watcher {
                 {
                     let _ = reply.send(Err(no_such_drive(id)));
                     return;
+                }
+                if let Some(id) = self.failed_at(&path) {
+                    if self.start.store.drive(id).is_some_and(|open| open.out_of_service().is_none()) {
+                        self.retake(id, reply);
+                        return;
+                    }
+                    // What is left of its last service would hold the folder's lock.
+                    self.start.store.remove(id);
+                    self.start.locks.remove(&id);
                 }
                 let others = || self.table.drives().iter().filter(|drive| drive.in_service());
                 let order = Take {
@@ -426,8 +512,15 @@ impl Watcher {
                         }
                         Ok(taken)
                     });
-                    let result =
+                    let taken =
                         taking.await.unwrap_or_else(|error| Err(format!("taking it broke off: {error}")));
+                    let result = match taken {
+                        Ok(taken) => {
+                            let probed = taken.0.probe().await;
+                            probed.map(|()| taken).map_err(|error| format!("it does not work: {error}"))
+                        }
+                        Err(error) => Err(error),
+                    };
                     Event::Took { result, path, replaces, reply }
                 });
             }
@@ -443,6 +536,52 @@ impl Watcher {
             },
             DriveOrder::Emptied { id } => self.on_emptied(id, reply),
         }
+    }
+
+    /// The drive in this folder, where it may come back by order alone.
+    fn failed_at(&self, path: &Path) -> Option<DriveId> {
+        let here = |drive: &&WatchedDrive| drive.path == path && (drive.held_out || drive.failure.is_some());
+        self.table.drives().iter().find(here).map(|drive| drive.id)
+    }
+
+    /// Takes back a failed drive that is open, since it is read for want of another.
+    fn retake(&mut self, id: DriveId, reply: Reply) {
+        let Some(open) = self.start.store.drive(id) else { return };
+        let timeout = self.config.look_timeout;
+        self.work.spawn(async move {
+            let result = match tokio::time::timeout(timeout, open.probe()).await {
+                Ok(Ok(())) => {
+                    let summary = tokio::task::spawn_blocking(move || open.summary()).await;
+                    summary.map_err(|error| error.to_string())
+                }
+                Ok(Err(error)) => Err(format!("it does not work: {error}")),
+                Err(_) => Err(format!("it did not answer for {} s", timeout.as_secs())),
+            };
+            Event::Retook { id, result, reply }
+        });
+    }
+
+    fn on_retook(&mut self, id: DriveId, result: Result<DriveSummary, String>, reply: Reply) {
+        let refused = |message| Err(OrderError { code: ErrorCode::Conflict, message });
+        let (summary, Some(drive)) = (result, self.table.get_mut(id)) else {
+            let _ = reply.send(Err(no_such_drive(id)));
+            return;
+        };
+        let summary = match summary {
+            Ok(summary) => summary,
+            Err(message) => {
+                let _ = reply.send(refused(message));
+                return;
+            }
+        };
+        drive.failure = None;
+        drive.probed = (self.start.clock.since_boot(), summary.stats.syncs);
+        drive.present(summary);
+        let drive = drive.clone();
+        tracing::info!(drive = %id, path = %drive.path.display(), "failed drive taken back by order");
+        self.rewrite_node_file();
+        self.publish();
+        self.persist(vec![drive.clone()], drive, reply);
     }
 
     fn on_emptied(&mut self, id: DriveId, reply: Reply) {
@@ -487,6 +626,9 @@ impl Watcher {
         let mut drive = WatchedDrive::new(open.id(), path, DriveState::Waiting);
         drive.probed = (self.start.clock.since_boot(), summary.stats.syncs);
         drive.present(summary);
+        if let Some(known) = self.table.get_mut(drive.id) {
+            drive.locked = known.locked;
+        }
         tracing::info!(drive = %drive.id, path = %drive.path.display(), "drive put into service");
         self.start.locks.insert(drive.id, lock);
         self.start.store.add(open);
@@ -497,10 +639,12 @@ impl Watcher {
             changed.push(old.clone());
         }
         self.rewrite_node_file();
+        // What is stored next may need it: the metadata takes nothing while every drive has failed.
+        self.publish();
         self.persist(changed, drive, reply);
     }
 
-    /// Tells every drive in service of the new list of drives.
+    /// Tells every drive of the new list of drives.
     fn rewrite_node_file(&mut self) {
         let identity = &mut self.start.identity;
         identity.generation += 1;
@@ -508,21 +652,15 @@ impl Watcher {
             .table
             .drives()
             .iter()
-            .map(|drive| KnownDrive { id: drive.id, path: drive.path.clone() })
+            .map(|drive| KnownDrive { id: drive.id, path: drive.path.clone(), failed: drive.failure.clone() })
             .collect();
-        let identity = identity.clone();
-        let drives = self.start.store.drives();
-        self.work.spawn(async move {
-            let writing = tokio::task::spawn_blocking(move || {
-                for drive in drives {
-                    if let Err(error) = identity.write(&*drive.disk()) {
-                        tracing::error!(drive = %drive.id(), %error, "writing the node file");
-                    }
-                }
-            });
-            let _ = writing.await;
-            Event::Done
-        });
+        let (mut trusted, failed): (Vec<Drive>, Vec<Drive>) =
+            self.start.store.drives().into_iter().partition(|drive| drive.out_of_service().is_none());
+        if trusted.is_empty() {
+            // A lone drive has nobody else to remember that it failed.
+            trusted = failed;
+        }
+        self.node_file.send_replace(Some((identity.clone(), trusted)));
     }
 
     /// Writes the records of these drives into the root shard, then replies.
@@ -534,41 +672,4 @@ impl Watcher {
             Event::Done
         });
     }
-}
-
-async fn store_records(
-    meta: &MetaStore,
-    node: NodeId,
-    now: Timestamp,
-    changed: &[WatchedDrive],
-) -> Result<(), OrderError> {
-    let not_stored = |code: ErrorCode, error: String| OrderError {
-        code,
-        message: format!("done on this node, but not stored in the metadata: {error}"),
-    };
-    let mut writes = Vec::new();
-    for drive in changed {
-        let key = drive.id.as_bytes().to_vec();
-        let known = meta
-            .record(RecordKind::Drive, &key)
-            .await
-            .map_err(|error| not_stored(error.code(), error.to_string()))?;
-        let added = known
-            .and_then(|record| records::decode::<DriveRecord>("drive", &record.value).ok())
-            .map_or(now, |record| record.added);
-        let (locked, leaving, path) = (drive.locked, drive.leaving, drive.path.clone());
-        let value = if drive.state == DriveState::Removed {
-            None
-        } else {
-            let record = DriveRecord { node, path, locked, leaving, added };
-            let bytes = records::encode(&record);
-            Some(bytes.map_err(|error| not_stored(ErrorCode::Internal, error.to_string()))?)
-        };
-        writes.push(RecordWrite { kind: RecordKind::Drive, key, expect: Expect::Any, value });
-    }
-    meta.write_records(writes).await.map_err(|error| not_stored(error.code(), error.to_string()))
-}
-
-fn no_such_drive(id: DriveId) -> OrderError {
-    OrderError { code: ErrorCode::NoSuchDrive, message: format!("this node has no drive {id}") }
 }

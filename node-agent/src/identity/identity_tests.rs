@@ -1,12 +1,12 @@
 //! The node file: comes back as written, refuses what was touched.
 
-use grid_types::{DriveId, GridId};
+use grid_types::{DriveId, GridId, Timestamp};
 use sys::{Disk, RealDisk};
 
-use super::{KnownDrive, NODE_FILE, NodeFile};
+use super::{DriveFailure, KnownDrive, NODE_FILE, NodeFile};
 
 fn node_file() -> NodeFile {
-    let drives = vec![KnownDrive { id: DriveId::from_bytes([3; 16]), path: "/srv/a".into() }];
+    let drives = vec![KnownDrive { id: DriveId::from_bytes([3; 16]), path: "/srv/a".into(), failed: None }];
     NodeFile::generate(GridId::from_bytes([1; 16]), drives).expect("a key pair")
 }
 
@@ -55,4 +55,16 @@ fn the_node_id_is_bound_to_the_key() {
 fn debug_output_holds_no_key() {
     let file = node_file();
     assert!(!format!("{file:?}").contains(&file.key));
+}
+
+/// As the release before this one wrote it: without `failed`.
+#[test]
+fn a_file_without_failures_is_read() {
+    let mut file = node_file();
+    let text = String::from_utf8(file.encode().unwrap()).unwrap();
+    assert!(!text.contains("failed"), "{text}");
+    assert_eq!(NodeFile::decode(text.as_bytes()).unwrap(), file);
+    let failure = DriveFailure { at: Timestamp::from_secs(1), reason: "a sync failed".to_owned() };
+    file.drives[0].failed = Some(failure);
+    assert_eq!(NodeFile::decode(&file.encode().unwrap()).unwrap(), file);
 }

@@ -53,6 +53,22 @@ def test_a_full_bucket_is_not_deleted(s3, bucket):
     assert code(error) == ("BucketNotEmpty", 409)
 
 
+def test_open_uploads_go_with_their_bucket(s3):
+    """As in S3: an upload is no content. Test suites and `terraform destroy` count on it."""
+    s3.create_bucket(Bucket="open-uploads")
+    s3.put_object(Bucket="open-uploads", Key="k", Body=b"x")
+    upload = s3.create_multipart_upload(Bucket="open-uploads", Key="k")["UploadId"]
+    with pytest.raises(ClientError) as error:
+        s3.delete_bucket(Bucket="open-uploads")
+    assert code(error) == ("BucketNotEmpty", 409)
+    assert len(s3.list_multipart_uploads(Bucket="open-uploads")["Uploads"]) == 1, "nothing happened"
+    s3.delete_object(Bucket="open-uploads", Key="k")
+    s3.delete_bucket(Bucket="open-uploads")
+    with pytest.raises(ClientError) as error:
+        s3.upload_part(Bucket="open-uploads", Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    assert code(error) == ("NoSuchBucket", 404)
+
+
 def test_list_buckets_in_pages(s3, new_bucket):
     names = sorted(new_bucket("page") for _ in range(5))
     first = s3.list_buckets(Prefix="page-", MaxBuckets=2)

@@ -498,6 +498,19 @@ def test_presigned(server, bucket):
     assert call("DELETE", url)[0] == 204
 
 
+def test_content_encoding_is_what_the_client_wrote(s3, bucket):
+    for sent, kept in [
+        ("deflate, gzip", "deflate, gzip"),
+        ("deflate,gzip", "deflate,gzip"),
+        ("gzip, aws-chunked", "gzip"),
+        ("aws-chunked, deflate, gzip", "deflate, gzip"),
+    ]:
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentEncoding=sent)
+        assert s3.head_object(Bucket=bucket, Key="k")["ContentEncoding"] == kept
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentEncoding="aws-chunked")
+    assert "ContentEncoding" not in s3.head_object(Bucket=bucket, Key="k")
+
+
 def test_upload_and_download_files(s3, bucket, tmp_path):
     """boto3's transfer manager: multipart above 8 MiB, ranged downloads."""
     body = noise(11, 20_000_000)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import boto3
 import botocore.config
@@ -92,6 +94,15 @@ class Grid:
         if check:
             assert done.returncode == 0, f"shoal {arguments}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def ready_now(self):
+        """What /health/ready says: ready?, and why not."""
+        try:
+            with urllib.request.urlopen(self.ready["admin"] + "/health/ready", timeout=10) as answer:
+                body = json.load(answer)
+        except urllib.error.HTTPError as refused:
+            body = json.load(refused)
+        return body["ready"], body["reasons"]
 
     def drives(self):
         """The drive folders, found by their labels, in order of their names."""

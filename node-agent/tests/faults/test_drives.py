@@ -132,3 +132,23 @@ def test_a_cloned_drive_is_refused(grid):
     check(grid, stored)
     states = [drive["state"] for drive in summary(grid).values()]
     assert states.count("active") == 3, "a clone was taken into service"
+
+
+def test_a_clone_and_a_foreign_drive_at_run_time_are_told_and_left_alone(grid, make_grid):
+    stored = fill(grid)
+    other = make_grid(drives=1)
+    other.stop()
+    first, second, third = grid.drives()[:3]
+    for folder, source in ((second, first), (third, other.drives()[0])):
+        shutil.rmtree(folder)
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.sock"))
+    before = {folder: sorted(folder.rglob("*")) for folder in (second, third)}
+    told = eventually(
+        lambda: [drive for drive in grid.command("drive", "list")["drives"] if drive["state"] == "foreign"][1:], seconds=40
+    )
+    assert told, "a clone and a foreign drive were not told"
+    problems = {drive["path"]: drive["problem"] for drive in grid.command("drive", "list")["drives"] if drive["state"] == "foreign"}
+    assert "copy of drive" in problems[str(second)] and "another grid" in problems[str(third)], problems
+    check(grid, stored)
+    assert {folder: sorted(folder.rglob("*")) for folder in (second, third)} == before, "something was written there"
+

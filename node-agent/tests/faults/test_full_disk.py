@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+import time
 
 import botocore.exceptions
 import pytest
 
-from grid import Grid, digest, noise
+from grid import Grid, digest, eventually, noise
 
 PIECE = 8 << 20
 
@@ -66,4 +67,68 @@ def test_full_disk(small_disk):
         grid.s3(attempts=8).put_object(Bucket="full", Key="after", Body=data)
         assert digest(client.get_object(Bucket="full", Key="after")["Body"].read()) == digest(data)
     finally:
+        grid.stop()
+
+
+def test_metadata_without_room(small_disk):
+    """Somebody else fills the file system to its last byte: the metadata refuses, and nothing of it dies."""
+    grid = Grid(small_disk / "grid", drives=1, profile="copies:1")
+    grid.log = small_disk.parent / "grid.log"
+    grid.start()
+    foreign = small_disk / "foreign"
+    try:
+        client = grid.s3()
+        client.create_bucket(Bucket="full")
+        for number in range(50):
+            client.put_object(Bucket="full", Key=str(number), Body=b"inline")
+        assert eventually(lambda: list(small_disk.rglob("meta/reserve"))), "no reserve for deletes"
+
+        def fill():
+            with open(foreign, "ab", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(1 << 20))
+                except OSError:
+                    pass
+
+        def put():
+            try:
+                client.put_object(Bucket="full", Key="after", Body=b"inline")
+                return 200
+            except botocore.exceptions.ClientError as refused:
+                return refused.response["ResponseMetadata"]["HTTPStatusCode"]
+
+        fill()
+        time.sleep(1.5)  # the room is measured twice a second
+        assert put() == 507
+        ready, reasons = grid.ready_now()
+        assert not ready and any("no more" in reason for reason in reasons), reasons
+        # The reserve makes deletes possible.
+        assert eventually(lambda: not list(small_disk.rglob("meta/reserve")), seconds=10)
+        time.sleep(1)
+        for number in range(10):
+            client.delete_object(Bucket="full", Key=str(number))
+        assert client.get_object(Bucket="full", Key="20")["Body"].read() == b"inline"
+
+        # Without the reserve all commands are refused, and reads go on.
+        fill()
+        time.sleep(1.5)
+        with pytest.raises(botocore.exceptions.ClientError) as refused:
+            client.delete_object(Bucket="full", Key="20")
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 507
+        for _ in range(5):
+            assert client.get_object(Bucket="full", Key="20")["Body"].read() == b"inline"
+            assert not grid.ready_now()[0]
+            time.sleep(0.3)
+
+        os.remove(foreign)
+        assert eventually(lambda: put() == 200, seconds=10), "writes did not come back with the room"
+        assert eventually(lambda: grid.ready_now()[0], seconds=10), grid.ready_now()
+        client.delete_object(Bucket="full", Key="20")
+        listed = {entry["Key"] for entry in client.list_objects_v2(Bucket="full")["Contents"]}
+        assert listed == {str(number) for number in range(10, 50) if number != 20} | {"after"}
+        assert "group died" not in grid.log.read_text(errors="replace"), "a metadata group met the full disk"
+    finally:
+        if foreign.exists():
+            os.remove(foreign)
         grid.stop()

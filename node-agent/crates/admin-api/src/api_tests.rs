@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::node::NodeAnswer;
 use crate::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
-    VerifyReport,
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
+    QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -146,6 +146,19 @@ impl Node for SmallNode {
     }
     fn delete_key(&self, id: &str) -> NodeAnswer<'_, ()> {
         self.ordered(format!("delete {id}"), ())
+    }
+    fn quarantined(&self) -> NodeAnswer<'_, Vec<QuarantinedInfo>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+    fn release_quarantined(&self, order: ReleaseQuarantined) -> NodeAnswer<'_, QuarantineDone> {
+        self.ordered(
+            format!("release {}/{}", order.bucket, order.key),
+            QuarantineDone { segments: 1, bytes: 2 },
+        )
+    }
+    fn delete_quarantined(&self, choice: QuarantineChoice) -> NodeAnswer<'_, QuarantineDone> {
+        let segments = choice.segments.len() as u64;
+        self.ordered(format!("drop {segments}"), QuarantineDone { segments, bytes: 0 })
     }
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
         self.ordered(format!("operator {}", hash.0[0]), ())
@@ -324,6 +337,7 @@ async fn refusals_are_json_with_a_code_and_a_sentence() {
             400,
             "InvalidArgument",
         ),
+        (Method::POST, "/v1/quarantine/delete".to_owned(), Bytes::from_static(b"{}"), 400, "InvalidArgument"),
         (Method::DELETE, "/v1/keys/%ff".to_owned(), Bytes::new(), 400, "InvalidArgument"),
     ];
     for (method, path, body, status, code) in cases {

@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 use grid_types::DriveId;
 
 use crate::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, Readiness, ReplaceDrive, Status,
-    VerifyReport,
+    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
+    QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
 };
 use crate::{AdminError, NodeSample, OperatorKeyHash};
 
@@ -46,6 +46,13 @@ pub trait Node: Send + Sync + 'static {
     fn set_key_active(&self, id: &str, active: bool) -> NodeAnswer<'_, ()>;
     /// Deletes one.
     fn delete_key(&self, id: &str) -> NodeAnswer<'_, ()>;
+
+    /// What a rebuild of the metadata could not place.
+    fn quarantined(&self) -> NodeAnswer<'_, Vec<QuarantinedInfo>>;
+    /// Makes quarantined segments an object.
+    fn release_quarantined(&self, order: ReleaseQuarantined) -> NodeAnswer<'_, QuarantineDone>;
+    /// Deletes quarantined segments.
+    fn delete_quarantined(&self, choice: QuarantineChoice) -> NodeAnswer<'_, QuarantineDone>;
 
     /// Stores the hash of a new operator key, durably.
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()>;

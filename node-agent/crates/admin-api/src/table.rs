@@ -106,6 +106,30 @@ pub static OPERATIONS: &[Operation] = &[
     row!("DisableKey", POST, "/v1/keys/{id}/disable", Operator, "Refuses a key", ops::keys::disable),
     row!("DeleteKey", DELETE, "/v1/keys/{id}", Operator, "Deletes a key", ops::keys::delete),
     row!(
+        "ListQuarantine",
+        GET,
+        "/v1/quarantine",
+        Operator,
+        "What a rebuild of the metadata could not place",
+        ops::quarantine::list
+    ),
+    row!(
+        "ReleaseQuarantined",
+        POST,
+        "/v1/quarantine/release",
+        Operator,
+        "Makes quarantined segments an object",
+        ops::quarantine::release
+    ),
+    row!(
+        "DeleteQuarantined",
+        POST,
+        "/v1/quarantine/delete",
+        Operator,
+        "Deletes quarantined segments",
+        ops::quarantine::delete
+    ),
+    row!(
         "RenewOperatorKey",
         POST,
         "/v1/operator-key",

@@ -1,6 +1,6 @@
 //! The JSON that goes over the operator's door. The CLI reads the same types. Fields are added, never renamed.
 
-use grid_types::{DriveId, DriveState, GridId, NodeId, Timestamp};
+use grid_types::{DriveId, DriveState, GridId, NodeId, SegmentId, Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/status`.
@@ -247,6 +247,72 @@ impl std::fmt::Debug for NewKey {
 pub struct NewOperatorKey {
     /// The bearer token; not shown again.
     pub operator_key: String,
+}
+
+/// `GET /v1/quarantine`: segments that a rebuild of the metadata found and could not place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineList {
+    /// By bucket, key, version, part and number; those of unknown origin last.
+    pub segments: Vec<QuarantinedInfo>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinedInfo {
+    /// Its id.
+    pub segment: SegmentId,
+    /// Bytes of plaintext.
+    pub bytes: u64,
+    /// `None` where no bucket key opens it: then it can only be deleted.
+    pub origin: Option<QuarantinedOrigin>,
+}
+
+/// Where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinedOrigin {
+    /// The bucket; its id where it has no name any more.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version that it is a piece of ...
+    pub version: VersionId,
+    /// ... the part ...
+    pub part: u16,
+    /// ... and the place within the part, from 0.
+    pub number: u32,
+}
+
+/// Which ones an order means: all of a version, or these in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuarantineChoice {
+    /// All of one version.
+    #[serde(default)]
+    pub version: Option<VersionId>,
+    /// These.
+    #[serde(default)]
+    pub segments: Vec<SegmentId>,
+}
+
+/// `POST /v1/quarantine/release`: makes them an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseQuarantined {
+    /// Which.
+    pub choice: QuarantineChoice,
+    /// The bucket, which must be there.
+    pub bucket: String,
+    /// The key, which must not.
+    pub key: String,
+}
+
+/// What became of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineDone {
+    /// Segments taken out of quarantine.
+    pub segments: u64,
+    /// Bytes of the object made of them; 0 where they were deleted.
+    pub bytes: u64,
 }
 
 /// `GET /v1/operations`: the table itself.

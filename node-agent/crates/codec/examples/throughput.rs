@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Tag};
-use codec::{ErasureCode, FrameHasher, SealContext, Sealer, SegmentKey};
+use codec::{ErasureCode, FrameHasher, Md5, SealContext, Sealer, SegmentKey, md5_update_many};
 use grid_types::{ChunkKey, Cipher, Compression, SegmentId};
 use highway::{HighwayHash, Key, PortableHash};
 use rustix::time::{ClockId, clock_gettime};
@@ -80,6 +80,22 @@ fn hashing() {
     });
 }
 
+/// MD5 of several texts at once, the digest pool's batches, against the md-5 crate.
+fn digests() {
+    const BATCH: usize = 128 << 10;
+    for count in [1, 2, 4, 8] {
+        let texts = vec![vec![0x3C; BATCH]; count];
+        let mut states = vec![Md5::default(); count];
+        measure("md5", &format!("{count} texts"), count * BATCH, || {
+            let mut lanes: Vec<_> = states.iter_mut().zip(texts.chunks(1)).collect();
+            md5_update_many(black_box(&mut lanes));
+        });
+    }
+    let text = vec![0x3C; BATCH];
+    let mut reference = md5::Md5::default();
+    measure("md5 reference", "1 texts", BATCH, || md5::Digest::update(&mut reference, black_box(&text)));
+}
+
 fn coding() {
     for (k, m) in [(2, 1), (2, 2), (4, 2), (8, 3)] {
         let data: Vec<Vec<u8>> = (0..k).map(|i| vec![i as u8 + 1; BLOCK]).collect();
@@ -109,5 +125,6 @@ fn coding() {
 fn main() {
     sealing();
     hashing();
+    digests();
     coding();
 }

@@ -13,5 +13,5 @@ pub mod self_test;
 pub use erasure::{ErasureCode, ErasureError};
 pub use frame::{FRAME_HASH_BYTES, FrameHasher};
 pub use layout::SegmentLayout;
-pub use md5::{MD5_LANES, Md5, md5_update_many};
+pub use md5::{Md5, md5_lanes, md5_update_many};
 pub use seal::{SEAL_FORMAT_VERSION, SealContext, SealError, Sealer, SegmentKey, choose_cipher, cpu_has_aes};

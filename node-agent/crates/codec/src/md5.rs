@@ -1,17 +1,32 @@
 //! MD5 (RFC 1321), several texts at once.
 //!
 //! MD5 is one long chain of dependent additions: a core waits most of the time (about 1.4 CPU seconds a GB). Several
-//! texts have independent chains, so four of them run in the lanes of one vector register in little more time than one.
-//! Written as plain arrays that the compiler turns into SSE2 or NEON instructions; no `unsafe`, no detection.
+//! texts have independent chains, so four or eight of them run in the lanes of one vector register in little more time
+//! than one. On x86-64 the lanes are written out (`x86`): the compiler makes scalar code of arrays. Elsewhere they stay
+//! arrays, with what the compiler makes of them.
 
-/// Texts that are hashed at once at best.
-pub const MD5_LANES: usize = 4;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
-/// True where the compiler has vector registers to put the lanes in; elsewhere (ARMv7 without NEON) one text after the
-/// other is faster.
+/// Texts that are hashed at once where the lanes are arrays.
+const ARRAY_LANES: usize = 4;
+
+/// True where arrays of lanes may gain something; elsewhere (ARMv7 without NEON) one text after the other is faster.
 const HAS_VECTORS: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
+/// Texts that are hashed at once at best, on this CPU.
+pub fn md5_lanes() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if x86::has_eight_lanes() {
+        return 8;
+    }
+    ARRAY_LANES
+}
+
 const BLOCK_BYTES: usize = 64;
+
+type Block = [u8; BLOCK_BYTES];
+
 /// Where the length lies in the last block.
 const LENGTH_AT: usize = 56;
 const START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
@@ -80,7 +95,7 @@ impl Md5 {
     }
 
     /// Whole blocks, where no block is open.
-    fn advance(&mut self, blocks: &[[u8; BLOCK_BYTES]]) {
+    fn advance(&mut self, blocks: &[Block]) {
         compress(&mut self.words, blocks);
         self.len += blocks.as_flattened().len() as u64;
     }
@@ -130,14 +145,14 @@ impl<'a, B: AsRef<[u8]>> Lane<'a, B> {
         }
     }
 
-    fn blocks(&self) -> &'a [[u8; BLOCK_BYTES]] {
+    fn blocks(&self) -> &'a [Block] {
         self.now.as_chunks().0
     }
 }
 
-/// Hashes several texts at once: each takes its pieces in order. Fastest with `MD5_LANES` texts of like length.
+/// Hashes several texts at once: each takes its pieces in order. Fastest with `md5_lanes` texts of like length.
 pub fn md5_update_many<B: AsRef<[u8]>>(texts: &mut [(&mut Md5, &[B])]) {
-    for texts in texts.chunks_mut(MD5_LANES) {
+    for texts in texts.chunks_mut(md5_lanes()) {
         let mut lanes: Vec<Lane<'_, B>> =
             texts.iter_mut().map(|(md5, pieces)| Lane { md5, pieces, now: &[] }).collect();
         loop {
@@ -158,14 +173,29 @@ fn step_one<B: AsRef<[u8]>>(lane: &mut Lane<'_, B>) {
     lane.now = &lane.now[blocks.as_flattened().len()..];
 }
 
-/// All lanes advance by as many blocks as the shortest has; lanes without a text repeat the first one's.
+/// All lanes advance by as many blocks as the shortest has.
 fn step_many<B: AsRef<[u8]>>(lanes: &mut [Lane<'_, B>]) {
     let count = lanes.iter().map(|lane| lane.blocks().len()).min().unwrap_or(0);
+    match lanes.len() {
+        0..=4 => step_lanes(lanes, count, compress_4),
+        #[cfg(target_arch = "x86_64")]
+        _ => step_lanes(lanes, count, x86::compress_8),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => lanes.chunks_mut(ARRAY_LANES).for_each(|lanes| step_lanes(lanes, count, compress_4)),
+    }
+}
+
+/// `N` lanes at least as many as there are texts; those without one repeat the first.
+fn step_lanes<B: AsRef<[u8]>, const N: usize>(
+    lanes: &mut [Lane<'_, B>],
+    count: usize,
+    compress: fn(&mut [Lanes<N>; 4], [&[Block]; N]),
+) {
     let text = |lane: usize| &lanes[if lane < lanes.len() { lane } else { 0 }];
-    let blocks: [&[[u8; BLOCK_BYTES]]; MD5_LANES] = std::array::from_fn(|lane| &text(lane).blocks()[..count]);
-    let mut words: [[u32; MD5_LANES]; 4] =
+    let blocks: [&[Block]; N] = std::array::from_fn(|lane| &text(lane).blocks()[..count]);
+    let mut words: [Lanes<N>; 4] =
         std::array::from_fn(|word| std::array::from_fn(|lane| text(lane).md5.words[word]));
-    compress_lanes(&mut words, blocks);
+    compress(&mut words, blocks);
     for (at, lane) in lanes.iter_mut().enumerate() {
         lane.md5.words = std::array::from_fn(|word| words[word][at]);
         lane.md5.len += (count * BLOCK_BYTES) as u64;
@@ -173,7 +203,26 @@ fn step_many<B: AsRef<[u8]>>(lanes: &mut [Lane<'_, B>]) {
     }
 }
 
-fn compress(words: &mut [u32; 4], blocks: &[[u8; BLOCK_BYTES]]) {
+fn compress_4(words: &mut [Lanes<4>; 4], blocks: [&[Block]; 4]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::compress_4(words, blocks);
+    #[cfg(not(target_arch = "x86_64"))]
+    compress_lanes(words, blocks);
+}
+
+fn compress(words: &mut [u32; 4], blocks: &[Block]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::favours_lone_texts() {
+        let mut four = words.map(|word| [word; 4]);
+        x86::compress_4(&mut four, [blocks; 4]);
+        *words = four.map(|[word, ..]| word);
+        return;
+    }
+    compress_portable(words, blocks);
+}
+
+/// What every kernel is held against.
+fn compress_portable(words: &mut [u32; 4], blocks: &[Block]) {
     let mut one: [[u32; 1]; 4] = words.map(|word| [word]);
     compress_lanes(&mut one, [blocks]);
     *words = one.map(|[word]| word);
@@ -209,7 +258,7 @@ fn step<const N: usize>(
 /// RFC 1321 section 3.4 over `N` texts in lock-step; all have the same number of blocks.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // `number` counts blocks of all lanes, not of the first.
-fn compress_lanes<const N: usize>(words: &mut [Lanes<N>; 4], blocks: [&[[u8; BLOCK_BYTES]]; N]) {
+fn compress_lanes<const N: usize>(words: &mut [Lanes<N>; 4], blocks: [&[Block]; N]) {
     let [mut a, mut b, mut c, mut d] = *words;
     for number in 0..blocks[0].len() {
         let x: [Lanes<N>; 16] = std::array::from_fn(|word| {

@@ -3,7 +3,7 @@
 use md5::Digest;
 use proptest::prelude::*;
 
-use super::{MD5_LANES, Md5, md5_update_many};
+use super::{Block, Md5, START, compress_portable, md5_lanes, md5_update_many};
 
 fn hex(bytes: [u8; 16]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -45,7 +45,7 @@ proptest! {
     fn many_texts_hash_as_each_alone(
         texts in proptest::collection::vec(
             proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 0..6),
-            0..2 * MD5_LANES + 2,
+            0..2 * md5_lanes() + 2,
         ),
         before in proptest::collection::vec(any::<u8>(), 0..100),
     ) {
@@ -59,4 +59,37 @@ proptest! {
             prop_assert_eq!(md5.finish(), <[u8; 16]>::from(md5::Md5::digest(&whole)));
         }
     }
+}
+
+/// Blocks that differ in each lane, and what the portable kernel makes of them.
+fn texts<const N: usize>() -> ([Vec<Block>; N], [[u32; 4]; N]) {
+    let texts: [Vec<Block>; N] = std::array::from_fn(|lane| {
+        (0..5).map(|number| std::array::from_fn(|at| (7 * lane + 31 * number + 3 * at) as u8)).collect()
+    });
+    let words = std::array::from_fn(|lane| {
+        let mut words = START;
+        compress_portable(&mut words, &texts[lane]);
+        words
+    });
+    (texts, words)
+}
+
+fn check_kernel<const N: usize>(compress: fn(&mut [[u32; N]; 4], [&[Block]; N])) {
+    let (texts, expect) = texts::<N>();
+    let mut words = START.map(|word| [word; N]);
+    compress(&mut words, std::array::from_fn(|lane| &texts[lane][..]));
+    for lane in 0..N {
+        assert_eq!(words.map(|word| word[lane]), expect[lane], "lane {lane} of {N}");
+    }
+}
+
+#[test]
+fn arrays_of_lanes_give_what_one_lane_gives() {
+    check_kernel::<4>(super::compress_lanes);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn every_vector_kernel_of_this_cpu_gives_what_the_portable_one_gives() {
+    super::x86::check_each(check_kernel, check_kernel);
 }

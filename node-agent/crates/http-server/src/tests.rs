@@ -501,9 +501,11 @@ mod tls {
         let (second, second_key) = identity();
         std::fs::write(&cert_path, &second).unwrap();
         assert!(identity_of_server.reload().is_err(), "certificate and key do not match");
+        assert!(!identity_of_server.reload().unwrap(), "the same pair is tried and told twice");
         connect(address, &first, &[]).await.unwrap();
         std::fs::write(&key_path, second_key).unwrap();
-        identity_of_server.reload().unwrap();
+        assert!(identity_of_server.reload().unwrap());
+        assert!(!identity_of_server.reload().unwrap());
         connect(address, &second, &[]).await.unwrap();
         assert!(connect(address, &first, &[]).await.is_err());
     }

@@ -1,7 +1,9 @@
 //! Server certificates.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -11,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,9 @@ struct Identity {
     files: Option<(PathBuf, PathBuf)>,
     provider: Arc<CryptoProvider>,
     current: ArcSwap<CertifiedKey>,
+    /// Of what the files held when they were last looked at.
+    seen: AtomicU64,
+    generation: AtomicU64,
 }
 
 impl std::fmt::Debug for Identity {
@@ -62,9 +68,10 @@ impl TlsIdentity {
     /// From PEM files.
     pub fn load(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
         let provider = Arc::new(provider(cpu_has_aes()));
-        let current = read(&provider, certificates, key)?;
+        let found = look(certificates, key)?;
+        let current = certified(&provider, (certificates, &found.certificates), (key, &found.key))?;
         let files = Some((certificates.to_owned(), key.to_owned()));
-        Ok(Self { shared: Arc::new(Identity { files, provider, current: ArcSwap::from_pointee(current) }) })
+        Ok(Self::new(files, provider, current, found.hash))
     }
 
     /// From PEM text.
@@ -72,18 +79,38 @@ impl TlsIdentity {
         let provider = Arc::new(provider(cpu_has_aes()));
         let text = Path::new("PEM text");
         let current = certified(&provider, (text, certificates), (text, key))?;
-        Ok(Self {
-            shared: Arc::new(Identity { files: None, provider, current: ArcSwap::from_pointee(current) }),
-        })
+        Ok(Self::new(None, provider, current, 0))
     }
 
-    /// Reads the files again; the old identity stays on error. Open connections keep theirs.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        if let Some((certificates, key)) = &self.shared.files {
-            let fresh = read(&self.shared.provider, certificates, key)?;
-            self.shared.current.store(Arc::new(fresh));
+    fn new(
+        files: Option<(PathBuf, PathBuf)>,
+        provider: Arc<CryptoProvider>,
+        current: CertifiedKey,
+        seen: u64,
+    ) -> Self {
+        let (current, seen) = (ArcSwap::from_pointee(current), AtomicU64::new(seen));
+        Self { shared: Arc::new(Identity { files, provider, current, seen, generation: AtomicU64::new(0) }) }
+    }
+
+    /// Reads the files again where they hold something new; true where that is served from now on. On error the old
+    /// identity stays, and what was found is not tried again until it changes. Open connections keep theirs. Blocks.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let Some((certificates, key)) = &self.shared.files else { return Ok(false) };
+        let found = look(certificates, key)?;
+        if self.shared.seen.swap(found.hash, Ordering::Relaxed) == found.hash {
+            return Ok(false);
         }
-        Ok(())
+        let pair =
+            ((certificates.as_path(), found.certificates.as_slice()), (key.as_path(), found.key.as_slice()));
+        let fresh = certified(&self.shared.provider, pair.0, pair.1)?;
+        self.shared.current.store(Arc::new(fresh));
+        self.shared.generation.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// How often another pair was taken up.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Relaxed)
     }
 
     /// TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1.
@@ -100,10 +127,21 @@ impl TlsIdentity {
     }
 }
 
-fn read(provider: &CryptoProvider, certificates: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+/// What a pair of files holds.
+struct Found {
+    certificates: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+    /// Stands for both.
+    hash: u64,
+}
+
+fn look(certificates: &Path, key: &Path) -> Result<Found, TlsError> {
     let bytes =
         |path: &Path| std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source });
-    certified(provider, (certificates, &bytes(certificates)?), (key, &bytes(key)?))
+    let (certificates, key) = (bytes(certificates)?, Zeroizing::new(bytes(key)?));
+    let mut hasher = DefaultHasher::new();
+    (&certificates, key.as_slice()).hash(&mut hasher);
+    Ok(Found { certificates, key, hash: hasher.finish() })
 }
 
 fn certified(

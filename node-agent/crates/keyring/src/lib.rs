@@ -1,6 +1,6 @@
 //! Root key (generation) → bucket keys (random, wrapped) → segment keys (derived).
 //!
-//! Invariants: keys live in zeroised memory and appear in no log, error, Debug output or metric. A key never does two
+//! Invariants: keys live in zeroised memory, locked where the system allows it, and appear in no log, error, Debug output or metric. A key never does two
 //! jobs: wrapping, sealing values and deriving segment keys each use a key of their own, derived with HKDF-SHA256. May
 //! import `grid-types` and `sys`.
 

@@ -3,11 +3,12 @@
 //! Derivation is HKDF-SHA256 (RFC 5869) with an empty salt; sealing is XChaCha20-Poly1305
 //! (draft-irtf-cfrg-xchacha-03), whose 192-bit nonces may be drawn at random for as many values as a key ever seals.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sys::Random;
+use sys::locked_memory::PageLock;
 use zeroize::Zeroizing;
 
 use crate::{KeyringError, SealedValue};
@@ -19,9 +20,19 @@ const TAG_BYTES: usize = 16;
 /// A sealed value is so much longer than its plaintext: nonce and tag.
 pub const SEALED_VALUE_OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 
-/// 256 bits that are wiped when the last clone goes.
+/// 256 bits that are wiped when the last clone goes, on a page that is not swapped out.
 #[derive(Clone)]
-pub(crate) struct Secret(Arc<Zeroizing<[u8; KEY_BYTES]>>);
+pub(crate) struct Secret(Arc<Pinned>);
+
+/// Fields are dropped in order: the bytes are wiped before their page is given up.
+struct Pinned {
+    bytes: Zeroizing<[u8; KEY_BYTES]>,
+    /// `None` where the system lets us lock no more.
+    page: Option<PageLock>,
+}
+
+/// Told once: the limit is the process's, not one key's.
+static TOLD: Once = Once::new();
 
 impl Secret {
     /// Drawn in place, so that no copy is left on the stack.
@@ -35,13 +46,23 @@ impl Secret {
     }
 
     fn filled(fill: impl FnOnce(&mut [u8])) -> Self {
-        let mut shared = Arc::new(Zeroizing::new([0; KEY_BYTES]));
-        fill(Arc::get_mut(&mut shared).expect("nobody else has it yet").as_mut_slice());
+        let mut shared = Arc::new(Pinned { bytes: Zeroizing::new([0; KEY_BYTES]), page: None });
+        let pinned = Arc::get_mut(&mut shared).expect("nobody else has it yet");
+        match PageLock::of(pinned.bytes.as_slice()) {
+            Ok(page) => pinned.page = Some(page),
+            Err(error) => TOLD.call_once(|| {
+                tracing::warn!(
+                    %error,
+                    "keys cannot be kept out of swap: raise the limit of locked memory (LimitMEMLOCK=, ulimit -l)"
+                );
+            }),
+        }
+        fill(pinned.bytes.as_mut_slice());
         Self(shared)
     }
 
     pub(crate) fn expose(&self) -> &[u8; KEY_BYTES] {
-        &self.0
+        &self.0.bytes
     }
 
     /// HKDF-SHA256 with this secret as input and `info` as context.

@@ -205,3 +205,39 @@ fn a_damaged_key_file_is_refused() {
     ));
     assert!(matches!(RootKey::load(&dir.path().join("none")), Err(KeyringError::File { .. })));
 }
+
+/// `None` where nothing is mapped there (any more).
+fn memory_at(address: usize) -> Option<[u8; 32]> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = [0; 32];
+    let memory = std::fs::File::open("/proc/self/mem").unwrap();
+    memory.read_exact_at(&mut bytes, address as u64).ok().map(|()| bytes)
+}
+
+#[test]
+fn a_key_is_wiped_when_its_last_clone_goes() {
+    let key = [0xa7; 32];
+    let secret = Secret::copied(&key);
+    let address = secret.expose().as_ptr().addr();
+    let clone = secret.clone();
+    drop(secret);
+    assert_eq!(memory_at(address), Some(key), "the test looks at the wrong place");
+    drop(clone);
+    // The allocator may have written its own notes there.
+    if let Some(left) = memory_at(address) {
+        assert!(!left.windows(4).any(|four| four == &key[..4]), "{left:x?}");
+    }
+}
+
+#[test]
+fn the_pages_of_keys_are_locked_where_the_system_allows_it() {
+    let locked_kib = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let allowed = sys::locked_memory::PageLock::of(&[0; 1]).is_ok();
+    let keys: Vec<Secret> = (0..100).map(|_| Secret::copied(&[1; 32])).collect();
+    assert_eq!(locked_kib() > 0, allowed);
+    drop(keys);
+}

@@ -59,6 +59,9 @@ struct Options {
     /// Requests in flight.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
     concurrency: Vec<usize>,
+    /// What to measure; a GET reads what a PUT of the same run wrote.
+    #[arg(long, value_delimiter = ',', default_value = "put,get")]
+    verbs: Vec<Verb>,
     /// Seconds a cell runs at least.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -118,7 +121,7 @@ async fn run(options: Options) -> Result<(), String> {
     for &size in &sizes {
         let mut keys = 0;
         for &concurrency in &options.concurrency {
-            for verb in [Verb::Put, Verb::Get] {
+            for &verb in &options.verbs {
                 let plan = Plan { verb, size, concurrency, seconds: options.seconds, keys };
                 let cell = measure::run(&target, bucket, &plan, &served).await?;
                 eprintln!("{}", report::line(&cell));

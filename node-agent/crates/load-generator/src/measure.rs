@@ -17,7 +17,7 @@ pub const KEYS_MAX: u64 = 64;
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// PUT or GET.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 pub enum Verb {
     Put,
     Get,

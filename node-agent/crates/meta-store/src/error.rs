@@ -21,6 +21,17 @@ pub enum MetaError {
         /// Why, in words for the operator.
         reason: String,
     },
+    /// Nothing may be committed now: see `MetaStore::set_read_only`.
+    #[error("metadata takes no writes: {0}")]
+    ReadOnly(String),
+    /// The drives of the metadata have no room for the command.
+    #[error("metadata shard {shard} takes no more: {reason}")]
+    Full {
+        /// The shard.
+        shard: ShardId,
+        /// What there is room for, and what to do.
+        reason: &'static str,
+    },
     /// The log or a snapshot cannot be written or read.
     #[error("metadata {operation}: {source}")]
     Io {
@@ -49,7 +60,8 @@ impl MetaError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused { code, .. } => *code,
-            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Unavailable { .. } | Self::ReadOnly(_) => ErrorCode::Unavailable,
+            Self::Full { .. } => ErrorCode::StorageFull,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 ErrorCode::StorageFull
             }

@@ -1,14 +1,17 @@
 //! Buckets.
 
-use grid_types::{BucketId, BucketName, Timestamp};
+use grid_types::{BucketId, BucketName, ErrorCode, Timestamp};
 use meta_store::root::Bucket;
 
 use crate::internal::{INTERNAL_BUCKET_PREFIX, is_internal};
 use crate::record::{self, BucketSettings};
+use crate::types::{ListObjects, ListUploads, UploadInfo};
 use crate::{EngineError, ObjectEngine};
 
 /// Generation of a new bucket's settings.
 const FIRST_GENERATION: u64 = 1;
+/// Uploads listed at a time where all are aborted.
+const UPLOADS_STEP: usize = 1_000;
 
 impl ObjectEngine {
     /// Makes a bucket with its first key. BucketAlreadyOwnedByYou or BucketAlreadyExists where the name is taken.
@@ -25,14 +28,42 @@ impl ObjectEngine {
         Ok(bucket)
     }
 
-    /// Deletes an empty bucket; BucketNotEmpty where a version or an open upload is left.
+    /// Deletes an empty bucket; BucketNotEmpty where a version is left. Open uploads are no content, as in S3: they are
+    /// aborted. One that is opened meanwhile is BucketNotEmpty.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), EngineError> {
         if is_internal(name) {
             return Err(EngineError::no_such_bucket(name));
         }
-        self.meta().delete_bucket(name).await?;
+        match self.meta().delete_bucket(name).await {
+            Err(error) if error.code() == ErrorCode::BucketNotEmpty && !self.holds_objects(name).await? => {
+                self.abort_uploads(name).await?;
+                self.meta().delete_bucket(name).await?;
+            }
+            deleted => deleted?,
+        }
         self.changes().root_changed();
         Ok(())
+    }
+
+    async fn holds_objects(&self, name: &BucketName) -> Result<bool, EngineError> {
+        let first = ListObjects { limit: 1, ..ListObjects::default() };
+        Ok(!self.list_objects(name, first).await?.objects.is_empty())
+    }
+
+    async fn abort_uploads(&self, name: &BucketName) -> Result<(), EngineError> {
+        loop {
+            let first = ListUploads { limit: UPLOADS_STEP, ..ListUploads::default() };
+            let uploads = self.list_uploads(name, first).await?.uploads;
+            if uploads.is_empty() {
+                return Ok(());
+            }
+            for UploadInfo { key, upload, .. } in uploads {
+                match self.abort_upload(name, &key, upload).await {
+                    Err(error) if error.code() != ErrorCode::NoSuchUpload => return Err(error),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Buckets by name, after `after`, at most `limit`.

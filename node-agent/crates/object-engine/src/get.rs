@@ -11,7 +11,17 @@ use crate::put::PLAIN_PART;
 use crate::reader::{ReadPlace, SegmentCursor};
 use crate::record::{self, Purpose, StoredAttributes};
 use crate::types::{GetObject, ObjectInfo, ObjectReader};
-use crate::{EngineError, ObjectEngine, ReadVerdict};
+use crate::upload::part_checksum;
+use crate::{Checksum, EngineError, ObjectEngine, ReadVerdict};
+
+/// What a request asks for of a version.
+#[derive(Default)]
+struct Asked {
+    /// `None` = all of it.
+    range: Option<Range<u64>>,
+    /// Where a part was asked for by its number.
+    part_checksum: Option<Checksum>,
+}
 
 impl ObjectEngine {
     /// All but the body. NoSuchKey, NotModified, PreconditionFailed, InvalidRange, PartNotSatisfiable.
@@ -40,44 +50,45 @@ impl ObjectEngine {
             }
             ReadVerdict::PreconditionFailed => return Err(EngineError::precondition_failed()),
         }
-        let range = self.asked_range(bucket, request, version).await?;
+        let Asked { range, part_checksum } = self.asked(bucket, request, version).await?;
         let info = self.info(bucket, request.key.clone(), version, range).await?;
-        Ok((bucket, info, row))
+        Ok((bucket, ObjectInfo { part_checksum, ..info }, row))
     }
 
-    async fn asked_range(
+    async fn asked(
         &self,
         bucket: BucketId,
         request: &GetObject,
         version: &VersionRow,
-    ) -> Result<Option<Range<u64>>, EngineError> {
+    ) -> Result<Asked, EngineError> {
         match (request.range, request.part_number) {
-            (None, None) => Ok(None),
-            (Some(range), None) => range.resolve(version.size),
-            (None, Some(part)) => self.part_range(bucket, &request.key, version, part).await.map(Some),
+            (None, None) => Ok(Asked::default()),
+            (Some(range), None) => Ok(Asked { range: range.resolve(version.size)?, part_checksum: None }),
+            (None, Some(part)) => self.asked_part(bucket, &request.key, version, part).await,
             (Some(_), Some(_)) => Err(EngineError::invalid_argument(
                 "Cannot specify both Range header and partNumber query parameter",
             )),
         }
     }
 
-    async fn part_range(
+    async fn asked_part(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         version: &VersionRow,
         part: u16,
-    ) -> Result<Range<u64>, EngineError> {
+    ) -> Result<Asked, EngineError> {
         let missing = || EngineError::PartNotSatisfiable { part, part_count: version.part_count };
         if part == 0 {
             return Err(missing());
         }
         if version.part_count == 0 {
-            return if part == PLAIN_PART { Ok(0..version.size) } else { Err(missing()) };
+            let whole = Asked { range: Some(0..version.size), part_checksum: None };
+            return if part == PLAIN_PART { Ok(whole) } else { Err(missing()) };
         }
         let rows = self.meta().parts(bucket, key, version.version, part - 1, 1).await?;
         let row = rows.into_iter().find(|row| row.number == part).ok_or_else(missing)?;
-        Ok(row.offset..row.offset + row.size)
+        Ok(Asked { range: Some(row.offset..row.offset + row.size), part_checksum: part_checksum(&row)? })
     }
 
     pub(crate) async fn info(
@@ -97,6 +108,7 @@ impl ObjectEngine {
             storage_class: version.storage_class.clone(),
             attributes,
             checksum,
+            part_checksum: None,
             part_count: version.part_count,
             // An empty part has no bytes that a 206 could name.
             partial: range.as_ref().is_some_and(|range| !range.is_empty()),

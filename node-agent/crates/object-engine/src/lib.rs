@@ -22,6 +22,7 @@ mod keys;
 mod list;
 mod part;
 mod put;
+mod quarantine;
 mod range;
 mod reader;
 pub mod rebuild;
@@ -40,6 +41,7 @@ pub use engine::{ObjectEngine, STANDARD};
 pub use error::EngineError;
 pub use internal::INTERNAL_BUCKET_PREFIX;
 pub use meta_store::WriteCondition;
+pub use quarantine::{QUARANTINED_MAX, QuarantineChoice, QuarantineOrigin, QuarantinedSegment};
 pub use record::ObjectRecord;
 pub use types::{
     CompletePart, CopySource, CreateUpload, GetObject, ListObjects, ListUploads, ObjectInfo, ObjectListing,

@@ -94,6 +94,8 @@ pub struct ObjectInfo {
     pub attributes: Attributes,
     /// Stored checksum of the whole object.
     pub checksum: Option<Checksum>,
+    /// Stored checksum of the part that was asked for by its number.
+    pub part_checksum: Option<Checksum>,
     /// Parts of a multipart object; 0 for a plain one.
     pub part_count: u16,
     /// The range that is answered: all of it unless a range or part was asked.

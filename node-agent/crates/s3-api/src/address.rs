@@ -83,7 +83,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// `bucket` of `bucket.SUFFIX`, by the longest suffix that fits; none where the host is a suffix itself.
-fn bucket_of_host<'a>(host: &'a str, suffixes: &[String]) -> Option<&'a str> {
+pub(crate) fn bucket_of_host<'a>(host: &'a str, suffixes: &[String]) -> Option<&'a str> {
     let host = without_port(host);
     let host = host.strip_suffix('.').unwrap_or(host);
     let all = || suffixes.iter().map(|suffix| suffix.trim_matches('.')).chain([LOCAL_SUFFIX]);

@@ -11,6 +11,8 @@ pub struct S3Config {
     pub host_suffixes: Vec<String>,
     /// What answers call this node (`x-amz-id-2`, `HostId`); no secret.
     pub host_id: String,
+    /// Are signatures of version 2 taken? boto3 presigns with them unless told otherwise.
+    pub signature_v2: bool,
     /// Clock difference that a signature may have.
     pub skew_max: Duration,
     /// One signed chunk of a streaming upload.
@@ -31,6 +33,7 @@ impl Default for S3Config {
             region: "us-east-1".to_owned(),
             host_suffixes: Vec::new(),
             host_id: "shoal".to_owned(),
+            signature_v2: false,
             skew_max: Duration::from_secs(15 * 60),
             signed_chunk_bytes_max: 16 << 20,
             xml_bytes_max: 4 << 20,

@@ -10,9 +10,13 @@ use iam::{Action, Caller, Iam};
 use object_engine::ObjectEngine;
 use sys::Clock;
 
-use crate::address::Address;
-use crate::auth::{Payload, PayloadHash, Proof, SignedRequest, SigningKeyCache, parse_proof, verify};
+use crate::address::{Address, bucket_of_host};
+use crate::auth::{
+    Payload, PayloadHash, Proof, ProofRules, SignedRequest, SigningKeyCache, parse_proof, verify,
+    verify_version_2,
+};
 use crate::body::{self, Announced};
+use crate::query_headers::with_query_headers;
 use crate::request::{Query, S3Body, S3Request};
 use crate::table::{self, BodyUse, Operation};
 use crate::{S3Config, S3Error, S3ErrorCode};
@@ -49,7 +53,7 @@ impl S3Front {
     /// Everything up to the handler's answer. `labels` learns the operation as soon as it is known.
     async fn process(
         &self,
-        head: Parts,
+        mut head: Parts,
         body: RequestBody,
         peer: Peer,
         labels: &mut RequestLabels,
@@ -58,13 +62,16 @@ impl S3Front {
         let address = Address::parse(&host, head.uri.path(), &self.config.host_suffixes)?;
         let raw_query = head.uri.query().unwrap_or("");
         let query = Query::parse(raw_query)?;
+        // The signature is held against the headers as sent; all that follows sees those of the query as well.
+        let sent =
+            with_query_headers(&query, &head.headers)?.map(|all| std::mem::replace(&mut head.headers, all));
         let operation = table::find(&head.method, address.level(), &query, &head.headers)?;
         labels.operation = operation.name;
         let signed = SignedRequest {
             method: head.method.as_str(),
             path: head.uri.path(),
             query: raw_query,
-            headers: &head.headers,
+            headers: sent.as_ref().unwrap_or(&head.headers),
             host: &host,
         };
         let (caller, payload) = self.authenticate(&signed, &query).await?;
@@ -89,9 +96,11 @@ impl S3Front {
         request: &SignedRequest<'_>,
         query: &Query,
     ) -> Result<(Caller, Payload), S3Error> {
-        let proof = parse_proof(request.headers, query, self.clock.now(), self.config.skew_max)?;
+        let rules = ProofRules { skew_max: self.config.skew_max, version_2: self.config.signature_v2 };
+        let proof = parse_proof(request.headers, query, self.clock.now(), rules)?;
         let key_id = match &proof {
-            Proof::Anonymous { payload } => return Ok((Caller::Anonymous, anonymous_payload(*payload))),
+            Proof::Anonymous { payload } => return Ok((Caller::Anonymous, unsigned_payload(*payload))),
+            Proof::Version2(proof) => &proof.key_id,
             Proof::Signature { scope, .. } => &scope.key_id,
         };
         let (key, secret) = self.iam.lookup(key_id).await.map_err(|error| {
@@ -99,8 +108,15 @@ impl S3Front {
             let unknown = error.code == S3ErrorCode::INVALID_ACCESS_KEY_ID;
             if unknown { error.detail("AWSAccessKeyId", key_id.clone()) } else { error }
         })?;
-        let verified = verify(request, &proof, &secret, &self.signing_keys)?;
-        Ok((Caller::Key(key), verified.payload))
+        let payload = match &proof {
+            Proof::Version2(proof) => {
+                let bucket = bucket_of_host(request.host, &self.config.host_suffixes);
+                verify_version_2(request, proof, bucket, &secret)?;
+                unsigned_payload(proof.payload)
+            }
+            proof => verify(request, proof, &secret, &self.signing_keys)?.payload,
+        };
+        Ok((Caller::Key(key), payload))
     }
 
     /// The body as the operation takes it. Reads nothing of it yet: `Expect: 100-continue` is answered when the handler
@@ -195,7 +211,8 @@ fn host_of(head: &Parts) -> Result<String, S3Error> {
     }
 }
 
-fn anonymous_payload(payload: PayloadHash) -> Payload {
+/// The body of a request whose signature, if any, does not cover it.
+fn unsigned_payload(payload: PayloadHash) -> Payload {
     match payload {
         PayloadHash::Sha256(hash) => Payload::Sha256(hash),
         PayloadHash::StreamingUnsignedTrailer => Payload::Chunked { signer: None, trailer: true },

@@ -1,7 +1,8 @@
 //! The S3 front door: our own thin layer on hyper, one declarative table of operations.
 //!
-//! A request passes, in order: addressing (path or virtual-host style) → table (which operation) → signature →
-//! `iam` → headers that the operation takes → `Expect: 100-continue` → decoded body → the operation's handler → answer.
+//! A request passes, in order: addressing (path or virtual-host style) → headers that travel in the query → table
+//! (which operation) → signature → `iam` → headers that the operation takes → `Expect: 100-continue` → decoded body →
+//! the operation's handler → answer.
 //! Whatever is refused before the body is refused without reading it. Errors are AWS's XML.
 
 pub mod address;
@@ -11,6 +12,7 @@ mod config;
 pub mod error;
 mod front;
 pub mod ops;
+mod query_headers;
 pub mod request;
 pub mod table;
 pub mod xml;

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod locked_memory;
 pub mod random;
 
 pub use clock::{Clock, RealClock, SimClock};

@@ -4,4 +4,5 @@ pub mod drives;
 pub mod health;
 pub mod jobs;
 pub mod keys;
+pub mod quarantine;
 pub mod status;

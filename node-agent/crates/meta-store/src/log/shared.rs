@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     home_change: Mutex<()>,
     status: Mutex<LogStatus>,
     mirror_errors: AtomicU64,
+    failed_mirrors: Mutex<Vec<(DriveId, String)>>,
 }
 
 struct State {
@@ -146,6 +147,7 @@ impl SharedLog {
             home_change: Mutex::default(),
             status: Mutex::default(),
             mirror_errors: AtomicU64::new(0),
+            failed_mirrors: Mutex::default(),
         });
         let writer = writer(shared.clone())?;
         let thread = std::thread::Builder::new()
@@ -190,6 +192,11 @@ impl SharedLog {
     /// The drives that are mirrors now: snapshots belong on the same ones.
     pub fn mirrors(&self) -> Vec<HomeDrive> {
         self.shared.mirrors.lock().iter().map(|mirror| mirror.drive.clone()).collect()
+    }
+
+    /// Mirrors that were dropped because they failed, since the last call; those whose folder was gone are not meant.
+    pub fn take_failed_mirrors(&self) -> Vec<(DriveId, String)> {
+        std::mem::take(&mut *self.shared.failed_mirrors.lock())
     }
 
     /// How the log fares.
@@ -392,6 +399,14 @@ impl Shared {
 
     pub(crate) fn set_mirrors(&self, mirrors: Vec<Arc<Mirror>>) {
         *self.mirrors.lock() = mirrors;
+    }
+
+    /// A mirror failed; one that is gone or full is told elsewhere.
+    pub(crate) fn mirror_failed(&self, drive: DriveId, error: &std::io::Error) {
+        use std::io::ErrorKind::{NotFound, QuotaExceeded, StorageFull};
+        if !matches!(error.kind(), NotFound | QuotaExceeded | StorageFull) {
+            self.failed_mirrors.lock().push((drive, error.to_string()));
+        }
     }
 
     pub(crate) fn set_status(&self, change: impl FnOnce(&mut LogStatus)) {

@@ -1,6 +1,7 @@
 //! Tables of a shard's file, and how a connection is set up.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::error::StateError;
 
@@ -70,6 +71,11 @@ pub(super) fn configure(connection: &Connection, cache_bytes: u64) -> Result<(),
         .execute_batch(&pragmas)
         .map_err(|source| StateError::Sqlite { operation: "set up a connection", source })?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Plans never look at bound values. Without this promise SQLite throws a plan away whenever the value that it might
+    // have looked at is bound anew: every read of a row compiled its two statements again.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(|source| StateError::Sqlite { operation: "set up a connection", source })?;
     Ok(())
 }
 

@@ -79,6 +79,17 @@ impl Homes {
         self.snapshots.set_home(mirrors)
     }
 
+    /// The drives that metadata is written to: the mirrors, and where SQLite files are made.
+    pub(super) fn metadata_drives(&self) -> Vec<HomeDrive> {
+        let mut found = self.snapshots.home();
+        let drives = self.drives.read();
+        let sqlite = drives.iter().find(|drive| drive.disk.local_path(SQLITE_FOLDER).is_some());
+        if let Some(drive) = sqlite.filter(|drive| found.iter().all(|mirror| mirror.id != drive.id)) {
+            found.push(drive.clone());
+        }
+        found
+    }
+
     pub(super) fn cache_bytes(&self) -> u64 {
         self.cache_bytes
     }

@@ -37,6 +37,9 @@ pub(super) async fn run(inner: Weak<Inner>, period: Duration, mut stop: watch::R
         let Some(inner) = inner.upgrade() else {
             return;
         };
+        if let Err(error) = inner.measure_room().await {
+            tracing::error!(%error, "the room for metadata cannot be measured");
+        }
         let groups: Vec<(ShardId, Group)> =
             inner.groups.read().iter().map(|(shard, group)| (*shard, group.clone())).collect();
         for (shard, group) in groups {
@@ -48,6 +51,15 @@ pub(super) async fn run(inner: Weak<Inner>, period: Duration, mut stop: watch::R
 }
 
 impl Inner {
+    async fn measure_room(self: &Arc<Self>) -> Result<(), MetaError> {
+        let inner = self.clone();
+        super::blocking(move || {
+            inner.room.measure(&inner.homes.metadata_drives());
+            Ok(())
+        })
+        .await
+    }
+
     async fn maintain(
         self: &Arc<Self>,
         shard: ShardId,

@@ -8,6 +8,7 @@ mod objects;
 mod opener;
 mod readers;
 mod repair;
+mod room;
 mod routing;
 mod splitting;
 mod stats;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use grid_types::{OpId, ShardId};
+use grid_types::{DriveId, OpId, ShardId};
 use parking_lot::{Mutex, RwLock};
 use sys::{Clock, Random};
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ use tokio::task::JoinHandle;
 use self::buckets::BucketCache;
 use self::homes::Homes;
 use self::readers::Readers;
+use self::room::RoomWatch;
 use self::routing::{ShardMap, range_record};
 use crate::group::{Group, GroupSettings};
 use crate::home::HomeDrive;
@@ -68,6 +70,9 @@ struct Inner {
     buckets: BucketCache,
     readers: Readers,
     closed: AtomicBool,
+    /// Why nothing may be committed.
+    read_only: RwLock<Option<String>>,
+    room: RoomWatch,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Shards with a task that splits them.
@@ -214,6 +219,22 @@ impl MetaStore {
         follow_home(&self.inner.log, &self.inner.homes, home).await
     }
 
+    /// With a reason, every command is refused from now on, and reads go on; without, the refusal ends.
+    pub fn set_read_only(&self, reason: Option<String>) {
+        *self.inner.read_only.write() = reason;
+    }
+
+    /// Mirrors of the log that could not be written or synced, since the last call, with the reason. They were dropped;
+    /// whoever watches the drives takes them out of service.
+    pub fn take_failed_mirrors(&self) -> Vec<(DriveId, String)> {
+        self.inner.log.take_failed_mirrors()
+    }
+
+    /// Why commands that add something are refused, with StorageFull; `None` where they are not.
+    pub fn full(&self) -> Option<&'static str> {
+        self.inner.room.reason()
+    }
+
     /// Ready = every group of this node has a live leader. Else which is not, in words.
     pub fn ready(&self) -> Result<(), String> {
         if self.inner.is_closed() {
@@ -303,6 +324,8 @@ impl Inner {
             buckets: BucketCache::default(),
             readers: Readers::start().map_err(io("start threads for reads"))?,
             closed: AtomicBool::new(false),
+            read_only: RwLock::new(None),
+            room: RoomWatch::new(),
             stop,
             tasks: Mutex::new(Vec::new()),
             splitting: Mutex::new(BTreeMap::new()),

@@ -216,6 +216,10 @@ impl Inner {
         birth: Timestamp,
         action: &Action,
     ) -> Result<Answer, MetaError> {
+        if let Some(reason) = self.read_only.read().clone() {
+            return Err(MetaError::ReadOnly(reason));
+        }
+        self.room.check(shard, action)?;
         let group = self.group(shard)?;
         let proposal = Proposal { op, birth, stamp: self.clock.now(), action: action.clone() };
         let bytes = proposal.encode().map_err(MetaError::from)?;

@@ -2,8 +2,10 @@
 
 mod backup_tests;
 mod crash_tests;
+mod drive_failure_tests;
 mod fixture;
 mod lifecycle_tests;
 mod power_cut_tests;
+mod room_tests;
 mod split_tests;
 mod supervisor_tests;

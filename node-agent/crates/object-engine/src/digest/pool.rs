@@ -1,4 +1,4 @@
-//! The MD5s of several bodies at once: whoever hashes takes up to `MD5_LANES` waiting batches together.
+//! The MD5s of several bodies at once: whoever hashes takes as many waiting batches together as `md5_lanes` says.
 //!
 //! One worker runs as long as batches wait, on a blocking thread; another one joins only when so many wait that the
 //! lanes of the first are full. So a body alone is hashed at once, and bodies that compete share a core instead of
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use codec::{MD5_LANES, md5_update_many};
+use codec::{md5_lanes, md5_update_many};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -27,6 +27,7 @@ pub(super) struct Job {
 pub struct DigestPool {
     shared: Arc<Mutex<Queue>>,
     workers_max: usize,
+    lanes: usize,
 }
 
 #[derive(Default)]
@@ -39,7 +40,7 @@ impl Default for DigestPool {
     /// As many workers as there are cores.
     fn default() -> Self {
         let workers_max = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { shared: Arc::default(), workers_max }
+        Self { shared: Arc::default(), workers_max, lanes: md5_lanes() }
     }
 }
 
@@ -48,11 +49,11 @@ impl DigestPool {
     pub(super) fn submit(&self, job: Job) {
         let mut queue = self.shared.lock();
         queue.waiting.push_back(job);
-        let lanes_full = queue.waiting.len() >= MD5_LANES && queue.workers < self.workers_max;
+        let lanes_full = queue.waiting.len() >= self.lanes && queue.workers < self.workers_max;
         if queue.workers == 0 || lanes_full {
             queue.workers += 1;
             drop(queue);
-            let worker = Worker { shared: self.shared.clone() };
+            let worker = Worker { shared: self.shared.clone(), lanes: self.lanes };
             tokio::task::spawn_blocking(move || worker.run());
         }
     }
@@ -61,6 +62,7 @@ impl DigestPool {
 /// Counted as long as it lives, however it ends.
 struct Worker {
     shared: Arc<Mutex<Queue>>,
+    lanes: usize,
 }
 
 impl Worker {
@@ -72,10 +74,10 @@ impl Worker {
         std::mem::forget(self);
     }
 
-    /// Up to `MD5_LANES` batches; counts the worker out where none wait.
+    /// As many batches as there are lanes; counts the worker out where none wait.
     fn take(&self) -> Option<Vec<Job>> {
         let mut queue = self.shared.lock();
-        let count = queue.waiting.len().min(MD5_LANES);
+        let count = queue.waiting.len().min(self.lanes);
         if count == 0 {
             queue.workers -= 1;
             return None;

@@ -14,19 +14,17 @@ use segment_store::format::{SegmentIdentity, open_identity, open_record};
 use super::report::QUARANTINED_NAMED_MAX;
 use super::walk::{FoundSegment, Walk};
 use super::{Quarantined, Rebuild, RebuildReport};
-use crate::backup::object_key;
 use crate::digest::checksum_tag;
 use crate::internal::is_internal;
 use crate::put::PLAIN_PART;
+use crate::quarantine::{origin_attributes, quarantine_key};
 use crate::record::{self, ObjectRecord, Purpose, StoredAttributes};
-use crate::{Attributes, EngineError, ObjectEngine, STANDARD};
+use crate::{EngineError, ObjectEngine, STANDARD};
 
 /// An object written so long before the backup and not in it had been deleted or replaced by then. What is younger may
 /// have been on its way: its record is made just before its commit.
 const COMMIT_DELAY_MAX: Duration = Duration::from_secs(60);
 const PAGE: usize = 512;
-/// Keys of quarantined segments in the internal bucket begin with it.
-const QUARANTINE_PREFIX: &str = "quarantine/";
 
 /// An object of more than one segment, as far as it was found.
 #[derive(Default)]
@@ -227,12 +225,11 @@ impl<'a> Finder<'a> {
     ) -> Result<(), EngineError> {
         let internal = self.engine.internal_bucket().await?;
         let bucket_key = self.engine.keys().current(&internal).await?;
-        let key = object_key(&format!("{QUARANTINE_PREFIX}{}", segment.id))?;
+        let key = quarantine_key(segment.id)?;
         let version = self.engine.new_version();
         let mut stored = StoredAttributes::default();
         if let Some((bucket, key, owner)) = &identity {
-            stored.attributes =
-                Attributes { user_metadata: origin(*bucket, key, *owner), ..Default::default() };
+            stored.attributes = origin_attributes(*bucket, key, *owner);
         }
         let new = RestoredRow {
             version,
@@ -294,17 +291,6 @@ impl RestoredRow {
             delete_marker: false,
         }
     }
-}
-
-fn origin(bucket: BucketId, key: &ObjectKey, owner: SegmentOwner) -> Vec<(String, String)> {
-    let pair = |name: &str, value: String| (name.to_owned(), value);
-    vec![
-        pair("bucket", bucket.to_string()),
-        pair("key", key.as_str().to_owned()),
-        pair("version", owner.version.to_string()),
-        pair("part", owner.part.to_string()),
-        pair("number", owner.number.to_string()),
-    ]
 }
 
 /// Bucket and generation of a wrapped key's record.

@@ -172,11 +172,28 @@ async fn aborted_uploads_and_failed_parts_leave_nothing_to_see() {
     assert_eq!(code(rig.engine.put_part(wrong).await), Some(ErrorCode::BadDigest));
     let (_, parts, _) = rig.engine.list_parts(&rig.bucket, &key(AT), upload, 0, 10).await.unwrap();
     assert_eq!(parts.iter().map(|part| (part.number, part.size)).collect::<Vec<_>>(), [(1, 200_000)]);
-    assert_eq!(code(rig.engine.delete_bucket(&rig.bucket).await), Some(ErrorCode::BucketNotEmpty));
     rig.engine.abort_upload(&rig.bucket, &key(AT), upload).await.unwrap();
     let put = rig.engine.put_part(part_request(&rig, upload, 3, b"x")).await;
     assert_eq!(code(put), Some(ErrorCode::NoSuchUpload));
     rig.engine.delete_bucket(&rig.bucket).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_uploads_go_with_their_bucket_but_not_while_it_holds_an_object() {
+    let rig = small_parts().await;
+    let upload = create(&rig, AT, None).await;
+    put_part(&rig, upload, 1, &pattern(1, 200_000)).await;
+    create(&rig, "another", None).await;
+    rig.put("object", b"x").await;
+    assert_eq!(code(rig.engine.delete_bucket(&rig.bucket).await), Some(ErrorCode::BucketNotEmpty));
+    put_part(&rig, upload, 2, b"still open").await;
+    rig.engine.delete_object(&rig.bucket, &key("object"), None, WriteCondition::None).await.unwrap();
+    rig.engine.delete_bucket(&rig.bucket).await.unwrap();
+    let put = rig.engine.put_part(part_request(&rig, upload, 3, b"x")).await;
+    assert_eq!(code(put), Some(ErrorCode::NoSuchBucket));
+    rig.engine.create_bucket(&rig.bucket, "alice").await.unwrap();
+    let put = rig.engine.put_part(part_request(&rig, upload, 3, b"x")).await;
+    assert_eq!(code(put), Some(ErrorCode::NoSuchUpload), "a new bucket of that name starts empty");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

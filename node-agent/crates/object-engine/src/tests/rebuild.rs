@@ -10,6 +10,7 @@ use super::rig::{MIB, Rig, body, checksum, code, key, pattern, rig, rig_with};
 use crate::backup::{BACKUP_LIST_FILE, BackupConfig, BackupList, MetadataBackup, ROOT_BAG_FILE, RootBag};
 use crate::{
     Attributes, ChecksumKind, CompletePart, CreateUpload, EngineConfig, ExpectedDigests, PutObject, PutPart,
+    QuarantineChoice,
 };
 
 async fn worker(rig: &Rig) -> MetadataBackup {
@@ -300,4 +301,107 @@ async fn the_internal_bucket_is_not_there_for_callers() {
     let seen = rig.engine.list_buckets(None, 1).await.unwrap();
     assert_eq!(seen.iter().map(|bucket| bucket.name.as_str()).collect::<Vec<_>>(), ["bucket"]);
     assert!(rig.engine.list_buckets(Some(&rig.bucket), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_quarantined_is_listed_released_and_deleted() {
+    let mut rig = rig_with(1, EngineConfig { part_bytes_min: 1, ..Default::default() }).await;
+    worker(&rig).await.back_up_now().await.unwrap();
+    let mut bodies = Vec::new();
+    for (at, seeds) in [("released", [1, 2]), ("deleted", [3, 4])] {
+        let upload = CreateUpload {
+            bucket: rig.bucket.clone(),
+            key: key(at),
+            attributes: Attributes::default(),
+            storage_class: None,
+            checksum: None,
+        };
+        let upload = rig.engine.create_upload(upload).await.unwrap();
+        let mut parts = Vec::new();
+        // The parts come in another order than their numbers.
+        for (number, seed) in [(7, seeds[1]), (3, seeds[0])] {
+            let bytes = pattern(seed, 100_000 + usize::from(number));
+            let part = PutPart {
+                bucket: rig.bucket.clone(),
+                key: key(at),
+                upload,
+                number,
+                length: Some(bytes.len() as u64),
+                body: body(&bytes, 100_000),
+                expected: ExpectedDigests::default(),
+                checksum: None,
+            };
+            let etag = rig.engine.put_part(part).await.unwrap().etag;
+            parts.insert(0, (CompletePart { number, etag, checksum: None }, bytes));
+        }
+        let named = parts.iter().map(|(part, _)| part.clone()).collect();
+        rig.engine
+            .complete_upload(&rig.bucket, &key(at), upload, named, None, Default::default())
+            .await
+            .unwrap();
+        bodies.push(parts.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>().concat());
+    }
+    rig.rebuild().await;
+    assert!(rig.keys().await.is_empty());
+    let all = rig.engine.quarantined().await.unwrap();
+    let seen: Vec<_> = all
+        .iter()
+        .map(|one| {
+            let origin = one.origin.as_ref().unwrap();
+            (origin.key.as_str(), origin.owner.part, one.length, origin.bucket_name.clone())
+        })
+        .collect();
+    let bucket = Some(rig.bucket.clone());
+    assert_eq!(
+        seen,
+        [
+            ("deleted", 3, 100_003, bucket.clone()),
+            ("deleted", 7, 100_007, bucket.clone()),
+            ("released", 3, 100_003, bucket.clone()),
+            ("released", 7, 100_007, bucket)
+        ]
+    );
+    let version_of = |at: usize| QuarantineChoice::Version(all[at].origin.as_ref().unwrap().owner.version);
+
+    // A name that is taken is not replaced.
+    rig.put("taken", b"x").await;
+    let refused = rig.engine.release_quarantined(&version_of(2), &rig.bucket, &key("taken")).await;
+    assert_eq!(code(refused), Some(ErrorCode::PreconditionFailed));
+    assert_eq!(rig.get("taken").await.unwrap().1, b"x");
+    let (written, pieces) =
+        rig.engine.release_quarantined(&version_of(2), &rig.bucket, &key("released")).await.unwrap();
+    assert_eq!((written.size, pieces), (200_010, 2));
+    assert!(rig.get("released").await.unwrap().1 == bodies[0]);
+    let again = rig.engine.release_quarantined(&version_of(2), &rig.bucket, &key("again")).await;
+    assert_eq!(code(again), Some(ErrorCode::NoSuchKey));
+
+    // Pieces that are named are released in that order.
+    let pieces = QuarantineChoice::Segments(vec![all[1].segment, all[0].segment]);
+    rig.engine.release_quarantined(&pieces, &rig.bucket, &key("pieces")).await.unwrap();
+    let turned = [&bodies[1][100_003..], &bodies[1][..100_003]].concat();
+    assert!(rig.get("pieces").await.unwrap().1 == turned);
+    assert!(rig.engine.quarantined().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_segment_that_is_deleted_stays_away() {
+    let mut rig = rig().await;
+    worker(&rig).await.back_up_now().await.unwrap();
+    let bytes = pattern(9, SEGMENT_BYTES_MAX as usize + 70_001);
+    rig.put("torn", &bytes).await;
+    let bucket = rig.engine.bucket(&rig.bucket).await.unwrap().id;
+    let torn = rig.meta.object(bucket, &key("torn"), None).await.unwrap().unwrap();
+    let (chunk, drive) = torn.segments[0].segment.chunks().next().unwrap();
+    rig.chunks.drive(drive).unwrap().remove(vec![chunk]).await.unwrap();
+    rig.rebuild().await;
+    let all = rig.engine.quarantined().await.unwrap();
+    let version = QuarantineChoice::Version(all[0].origin.as_ref().unwrap().owner.version);
+    // Its first segment is lost: as a whole it would be another object.
+    let refused = rig.engine.release_quarantined(&version, &rig.bucket, &key("torn")).await;
+    assert_eq!(code(refused), Some(ErrorCode::InvalidArgument));
+    assert_eq!(rig.engine.delete_quarantined(&version).await.unwrap(), 1);
+    assert!(rig.engine.quarantined().await.unwrap().is_empty());
+    worker(&rig).await.back_up_now().await.unwrap();
+    let again = rig.rebuild().await;
+    assert_eq!((again.quarantined, again.given_up), (0, 1), "{again:?}");
 }

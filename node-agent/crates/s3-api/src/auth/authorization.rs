@@ -1,5 +1,6 @@
 //! The `Authorization` header.
 
+use crate::auth::version_2::SCHEME;
 use crate::auth::{ALGORITHM, CredentialScope};
 use crate::{S3Error, S3ErrorCode};
 
@@ -56,8 +57,8 @@ fn incomplete() -> S3Error {
     malformed("the authorization header requires three components: Credential, SignedHeaders, and Signature.")
 }
 
-/// AWS's answer to signatures of version 2.
-pub(crate) fn version_2() -> S3Error {
+/// AWS's answer to signatures of version 2, where they are not taken.
+pub(super) fn version_2_refused() -> S3Error {
     S3Error::new(
         S3ErrorCode::INVALID_REQUEST,
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
@@ -66,7 +67,7 @@ pub(crate) fn version_2() -> S3Error {
 
 fn unsupported(algorithm: &str, header: &str) -> S3Error {
     match algorithm {
-        "AWS" => version_2(),
+        SCHEME => version_2_refused(),
         "AWS4-ECDSA-P256-SHA256" => S3Error::new(
             S3ErrorCode::NOT_IMPLEMENTED,
             "Signature Version 4A is not implemented. Please use AWS4-HMAC-SHA256.",

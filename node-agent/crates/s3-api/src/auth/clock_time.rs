@@ -1,5 +1,7 @@
 //! Times as Signature Version 4 writes them.
 
+use std::time::UNIX_EPOCH;
+
 use grid_types::Timestamp;
 use time::{Date, Month, OffsetDateTime, Time};
 
@@ -22,6 +24,14 @@ pub fn parse_basic(text: &str) -> Option<Timestamp> {
     let time = Time::from_hms(small(9, 11)?, small(11, 13)?, small(13, 15)?).ok()?;
     let seconds = date.with_time(time).assume_utc().unix_timestamp();
     u64::try_from(seconds).ok().map(Timestamp::from_secs)
+}
+
+/// An HTTP date, whose zone some clients write as a number (boto3: `-0000`); `None` for anything else.
+pub fn parse_http(text: &str) -> Option<Timestamp> {
+    let numbered = text.strip_suffix("+0000").or_else(|| text.strip_suffix("-0000"));
+    let text = numbered.map_or_else(|| text.to_owned(), |start| format!("{start}GMT"));
+    let since = httpdate::parse_http_date(&text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(since.as_secs()))
 }
 
 fn calendar(at: Timestamp) -> OffsetDateTime {

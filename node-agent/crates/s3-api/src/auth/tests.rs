@@ -6,9 +6,9 @@ use grid_types::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
-    CredentialScope, PayloadHash, Proof, SignedRequest, SigningKey, SigningKeyCache, canonical_query,
-    canonical_request, format_basic, format_extended, parse_authorization, parse_basic, parse_presigned,
-    parse_proof, verify,
+    CredentialScope, PayloadHash, Proof, ProofRules, SignedRequest, SigningKey, SigningKeyCache,
+    canonical_query, canonical_request, format_basic, format_extended, parse_authorization, parse_basic,
+    parse_presigned, parse_proof, verify,
 };
 use crate::S3Error;
 use crate::auth::Payload;
@@ -18,7 +18,7 @@ const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const HOST: &str = "examplebucket.s3.amazonaws.com";
-const SKEW: Duration = Duration::from_secs(900);
+const RULES: ProofRules = ProofRules { skew_max: Duration::from_secs(900), version_2: false };
 
 fn noon() -> Timestamp {
     parse_basic("20130524T000000Z").unwrap()
@@ -51,7 +51,7 @@ impl Example {
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         let request =
             SignedRequest { method: self.method, path, query, headers: &self.headers, host: self.host };
-        let proof = parse_proof(&self.headers, &Query::parse(query)?, now, SKEW)?;
+        let proof = parse_proof(&self.headers, &Query::parse(query)?, now, RULES)?;
         let verified = verify(&request, &proof, secret, &SigningKeyCache::default())?;
         Ok((proof, verified.payload))
     }
@@ -338,7 +338,7 @@ fn malformed_presigned_urls() {
 #[test]
 fn other_ways_to_sign() {
     let proof = |headers: &HeaderMap, query: &str| {
-        parse_proof(headers, &Query::parse(query).unwrap(), noon(), SKEW).map_err(|error| error.code.0)
+        parse_proof(headers, &Query::parse(query).unwrap(), noon(), RULES).map_err(|error| error.code.0)
     };
     let none = HeaderMap::new();
     assert_eq!(proof(&none, ""), Ok(Proof::Anonymous { payload: PayloadHash::Unsigned }));
@@ -363,6 +363,12 @@ fn other_ways_to_sign() {
 fn times_are_read_and_written() {
     assert_eq!(noon().as_secs(), 1_369_353_600);
     assert_eq!(format_basic(noon()), "20130524T000000Z");
+    for zone in ["GMT", "+0000", "-0000"] {
+        assert_eq!(parse_http(&format!("Fri, 24 May 2013 00:00:00 {zone}")), Some(noon()), "{zone}");
+    }
+    for bad in ["", "+0000", "Fri, 24 May 2013 00:00:00 +0100", "Wed, 31 Dec 1969 23:59:59 GMT"] {
+        assert_eq!(parse_http(bad), None, "{bad}");
+    }
     assert_eq!(format_extended(noon()), "2013-05-24T00:00:00Z");
     for bad in [
         "",

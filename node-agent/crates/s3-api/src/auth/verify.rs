@@ -8,11 +8,12 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE, HOST};
 use ring::digest::{SHA256, digest};
 
-use crate::auth::authorization::{malformed, version_2};
+use crate::auth::authorization::{malformed, version_2_refused};
+use crate::auth::version_2::{self, Version2};
 use crate::auth::{
     ALGORITHM, Authorization, CredentialScope, Payload, PayloadHash, Presigned, SignedRequest,
     SigningKeyCache, canonical_request, format_basic, format_extended, parse_authorization, parse_basic,
-    parse_presigned,
+    parse_http, parse_presigned,
 };
 use crate::body::ChunkSigner;
 use crate::request::Query;
@@ -28,6 +29,8 @@ pub enum Proof {
         /// What it says of its body nevertheless.
         payload: PayloadHash,
     },
+    /// A signature of version 2.
+    Version2(Version2),
     /// A signature.
     Signature {
         /// Who signs.
@@ -50,6 +53,7 @@ impl Proof {
     pub fn key_id(&self) -> Option<&str> {
         match self {
             Self::Anonymous { .. } => None,
+            Self::Version2(proof) => Some(&proof.key_id),
             Self::Signature { scope, .. } => Some(&scope.key_id),
         }
     }
@@ -61,17 +65,27 @@ pub struct Verified {
     pub payload: Payload,
 }
 
+/// What a proof may be.
+#[derive(Debug, Clone, Copy)]
+pub struct ProofRules {
+    /// Clock difference that a signature may have.
+    pub skew_max: Duration,
+    /// Are signatures of version 2 taken?
+    pub version_2: bool,
+}
+
 /// Finds and checks the proof of a request, all but the signature itself.
 pub fn parse_proof(
     headers: &HeaderMap,
     query: &Query,
     now: Timestamp,
-    skew_max: Duration,
+    rules: ProofRules,
 ) -> Result<Proof, S3Error> {
+    let skew_max = rules.skew_max;
     let presigned =
         query.has("X-Amz-Algorithm") || query.has("X-Amz-Signature") || query.has("X-Amz-Credential");
     let header = headers.get(AUTHORIZATION);
-    let old_query = query.has("AWSAccessKeyId") && query.has("Signature");
+    let old_query = version_2::is_version_2(query);
     if header.is_some() && (presigned || old_query) {
         return Err(S3Error::new(
             S3ErrorCode::INVALID_ARGUMENT,
@@ -85,14 +99,27 @@ pub fn parse_proof(
     }
     if let Some(header) = header {
         let text = header.to_str().map_err(|_| malformed("it holds bytes that are no text."))?;
+        if rules.version_2 && text.split_whitespace().next() == Some(version_2::SCHEME) {
+            let payload = payload_beside_signature(headers)?;
+            return version_2::parse_header(text, headers, payload, now, skew_max).map(Proof::Version2);
+        }
         return in_header(parse_authorization(text)?, headers, now, skew_max);
     }
     if presigned {
         return in_query(parse_presigned(query)?, headers, now, skew_max);
     }
-    if old_query {
-        return Err(version_2());
+    if old_query && !rules.version_2 {
+        return Err(version_2_refused());
     }
+    let payload = payload_beside_signature(headers)?;
+    if old_query {
+        return version_2::parse_query(query, payload, now).map(Proof::Version2);
+    }
+    Ok(Proof::Anonymous { payload })
+}
+
+/// What is said of a body that no signature covers.
+fn payload_beside_signature(headers: &HeaderMap) -> Result<PayloadHash, S3Error> {
     let payload = match headers.get(CONTENT_SHA256) {
         None => PayloadHash::Unsigned,
         Some(value) => PayloadHash::parse(value.to_str().unwrap_or(""))?,
@@ -100,10 +127,10 @@ pub fn parse_proof(
     if matches!(payload, PayloadHash::StreamingSigned { .. }) {
         return Err(S3Error::new(
             S3ErrorCode::INVALID_REQUEST,
-            "Signed chunks need a signed request: send an Authorization header.",
+            "Signed chunks need a request that is signed with AWS4-HMAC-SHA256.",
         ));
     }
-    Ok(Proof::Anonymous { payload })
+    Ok(payload)
 }
 
 fn in_header(
@@ -122,12 +149,7 @@ fn in_header(
             &date[..8]
         )));
     }
-    if now.since(signed_at) > skew_max || signed_at.since(now) > skew_max {
-        return Err(S3Error::from(S3ErrorCode::REQUEST_TIME_TOO_SKEWED)
-            .detail("RequestTime", date)
-            .detail("ServerTime", format_extended(now))
-            .detail("MaxAllowedSkewMilliseconds", skew_max.as_millis().to_string()));
-    }
+    check_skew(signed_at, now, skew_max)?;
     check_signed_headers(headers, &signed_headers, |_| false)?;
     let Some(payload_text) = headers.get(CONTENT_SHA256) else {
         return Err(S3Error::new(
@@ -170,6 +192,17 @@ fn in_query(
     Ok(Proof::Signature { scope, signed_headers, signature, date, payload_text, payload })
 }
 
+/// A request may be signed a little before or after our own time.
+pub(super) fn check_skew(signed_at: Timestamp, now: Timestamp, skew_max: Duration) -> Result<(), S3Error> {
+    if now.since(signed_at) <= skew_max && signed_at.since(now) <= skew_max {
+        return Ok(());
+    }
+    Err(S3Error::from(S3ErrorCode::REQUEST_TIME_TOO_SKEWED)
+        .detail("RequestTime", format_basic(signed_at))
+        .detail("ServerTime", format_extended(now))
+        .detail("MaxAllowedSkewMilliseconds", skew_max.as_millis().to_string()))
+}
+
 /// `x-amz-date`, or `Date` in either form.
 fn request_time(headers: &HeaderMap) -> Result<Timestamp, S3Error> {
     let missing = || {
@@ -183,13 +216,7 @@ fn request_time(headers: &HeaderMap) -> Result<Timestamp, S3Error> {
         return text("x-amz-date").and_then(parse_basic).ok_or_else(missing);
     }
     let date = text(DATE.as_str()).ok_or_else(missing)?;
-    parse_basic(date)
-        .or_else(|| {
-            let at = httpdate::parse_http_date(date).ok()?;
-            let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Some(Timestamp::from_secs(since.as_secs()))
-        })
-        .ok_or_else(missing)
+    parse_basic(date).or_else(|| parse_http(date)).ok_or_else(missing)
 }
 
 /// `Host` and every `x-amz-*` header that is there must be signed: else anybody on the way could add one.

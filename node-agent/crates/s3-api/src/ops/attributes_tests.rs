@@ -36,6 +36,7 @@ fn the_document_has_what_was_asked() {
         storage_class: "STANDARD".to_owned(),
         attributes: Attributes::default(),
         checksum: Some(checksum.clone()),
+        part_checksum: None,
         part_count: 2,
         range: 0..10,
         partial: false,

@@ -136,11 +136,11 @@ pub(crate) async fn list_objects_v2(front: &S3Front, request: S3Request) -> Answ
     }
     let scope = Scope::parse(&request)?;
     let start_after = non_empty(query, "start-after");
-    // An empty token is a client's mistake that would silently list from the start again.
+    // An empty token, as clients send it who have none yet, is the start.
     let continuation = query.get("continuation-token");
     let after = match continuation {
-        Some(text) => Some(token::open(text)?),
-        None => start_after.clone(),
+        Some(text) if !text.is_empty() => Some(token::open(text)?),
+        _ => start_after.clone(),
     };
     let owner = match query.get("fetch-owner") {
         Some(wanted) if wanted.eq_ignore_ascii_case("true") => Some(owner_of(front, &scope.bucket).await?),

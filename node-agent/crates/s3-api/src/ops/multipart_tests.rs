@@ -110,7 +110,7 @@ fn parts_in_the_order_of_s3() {
     let document = parts_document(&page, &upload(), &[part]);
     let (start, end) = document.split_once("<Initiator>").unwrap();
     assert!(start.ends_with(
-        "<Bucket>photos</Bucket><Key>a+b</Key><UploadId>abababababababababababababababab</UploadId>"
+        "<Bucket>photos</Bucket><Key>a%20b</Key><UploadId>abababababababababababababababab</UploadId>"
     ));
     assert!(end.ends_with(
         "<StorageClass>STANDARD</StorageClass><PartNumberMarker>1</PartNumberMarker>\

@@ -6,10 +6,11 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_server::{BoxError, ResponseBody};
 use iam::Caller;
-use object_engine::{EngineError, GetObject, ObjectInfo};
+use object_engine::{Checksum, EngineError, GetObject, ObjectInfo};
 
 use super::headers::{
     checksum_headers, if_range_holds, invalid_argument, put_attributes, range, read_conditions, text,
+    type_name,
 };
 use super::{Answered, SEALED, bucket, owner_of, quoted, refused, set, version_parameter, xml_answer};
 use crate::error::http_date;
@@ -119,15 +120,14 @@ fn answer(request: &S3Request, asked: &GetObject, info: &ObjectInfo, body: Respo
     if asked.part_number.is_some() && info.part_count > 0 {
         headers.insert("x-amz-mp-parts-count", HeaderValue::from(info.part_count));
     }
-    // The checksum is of the whole object, and SDKs hold it against what they received.
-    let whole = info.range.start == 0 && info.range.end == info.size;
     let wanted = text(&request.headers, "x-amz-checksum-mode")
         .is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
-    if wanted
-        && whole
-        && let Some(checksum) = &info.checksum
-    {
+    if wanted && let Some(checksum) = checksum_of_answer(info) {
         checksum_headers(headers, checksum);
+        // A part's own value says nothing of how the object's is made.
+        if let Some(whole) = &info.checksum {
+            set(headers, "x-amz-checksum-type", type_name(whole.r#type));
+        }
     }
     for (parameter, header) in OVERRIDES {
         if let Some(value) = request.query.get(parameter) {
@@ -140,6 +140,12 @@ fn answer(request: &S3Request, asked: &GetObject, info: &ObjectInfo, body: Respo
         }
     }
     Ok(answer)
+}
+
+/// The checksum of what is answered: SDKs hold it against the bytes that they received. A range has none.
+fn checksum_of_answer(info: &ObjectInfo) -> Option<&Checksum> {
+    let whole = info.range.start == 0 && info.range.end == info.size;
+    info.part_checksum.as_ref().or(info.checksum.as_ref().filter(|_| whole))
 }
 
 /// What every answer about an object carries.

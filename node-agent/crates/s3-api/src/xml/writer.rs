@@ -120,7 +120,8 @@ impl std::fmt::Write for Escaped<'_> {
     }
 }
 
-/// `encoding-type=url` as S3 does it: as in HTML forms (a blank is `+`), but `/` stays.
+/// `encoding-type=url`: all but unreserved characters, `*` and `/`. A blank is `%20`, which both kinds of clients
+/// decode: those that take `+` for a blank, and those that do not.
 pub fn url_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for &byte in text.as_bytes() {
@@ -128,7 +129,6 @@ pub fn url_encode(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => {
                 out.push(char::from(byte));
             }
-            b' ' => out.push('+'),
             _ => {
                 let _ = write!(out, "%{byte:02X}");
             }

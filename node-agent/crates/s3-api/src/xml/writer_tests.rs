@@ -20,7 +20,7 @@ fn url_encoding_keeps_what_s3_keeps() {
     let cases = [
         ("photos/2006/a.jpg", "photos/2006/a.jpg"),
         ("test_file(3).png", "test_file%283%29.png"),
-        ("a b+c~d*e", "a+b%2Bc%7Ed*e"),
+        ("a b+c~d*e", "a%20b%2Bc%7Ed*e"),
         ("ä\u{1}", "%C3%A4%01"),
     ];
     for (text, expect) in cases {

@@ -18,6 +18,7 @@ impl Writer {
         }
         for Failure { mirror, error } in failed {
             tracing::error!(drive = %mirror.drive.id, %error, "a mirror of the metadata log failed and is dropped");
+            self.shared.mirror_failed(mirror.drive.id, error);
         }
         let gone: Vec<Arc<Mirror>> = failed.iter().map(|failure| failure.mirror.clone()).collect();
         self.mirrors.remove(&gone);
@@ -53,6 +54,7 @@ impl Writer {
                     Ok(()) => informed.push(mirror.drive.id),
                     Err(error) => {
                         tracing::error!(drive = %mirror.drive.id, %error, "a mirror set cannot be written");
+                        self.shared.mirror_failed(mirror.drive.id, &error);
                         failed.push(mirror);
                     }
                 }

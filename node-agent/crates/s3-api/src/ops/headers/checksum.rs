@@ -38,6 +38,11 @@ pub(crate) fn checksum_element(kind: ChecksumKind) -> &'static str {
     row(kind).3
 }
 
+/// Is this header the value of a checksum?
+pub(crate) fn is_checksum_value(header: &str) -> bool {
+    KINDS.iter().any(|row| row.2 == header)
+}
+
 /// The value as S3 shows it: base64, with `-N` where it is composite.
 pub(crate) fn checksum_value(checksum: &Checksum) -> String {
     let value = BASE64.encode(&checksum.value);

@@ -41,14 +41,16 @@ pub fn redirect(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
     ))
 }
 
-/// `aws-chunked` says how the body travelled, not what it is.
+/// `aws-chunked` says how the body travelled, not what it is. All else stays as the client wrote it.
 fn without_aws_chunked(value: &str) -> Option<String> {
-    let codings: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    (!codings.is_empty()).then(|| codings.join(","))
+    let travels = |coding: &&str| coding.trim().eq_ignore_ascii_case("aws-chunked");
+    if !value.split(',').any(|coding| travels(&coding)) {
+        return Some(value.to_owned());
+    }
+    let codings: Vec<&str> = value.split(',').filter(|coding| !travels(coding)).collect();
+    let rest = codings.join(",");
+    let rest = rest.trim();
+    (!rest.is_empty()).then(|| rest.to_owned())
 }
 
 fn user_metadata(headers: &HeaderMap, bytes_max: usize) -> Result<Vec<(String, String)>, S3Error> {

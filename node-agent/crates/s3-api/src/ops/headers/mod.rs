@@ -8,8 +8,8 @@ mod refuse;
 
 pub use checksum::object_checksum;
 pub(crate) use checksum::{
-    algorithm_name, checksum_element, checksum_headers, checksum_value, kind_of_element, parse_algorithm,
-    parse_checksum, parse_checksum_type, type_name, upload_checksum,
+    algorithm_name, checksum_element, checksum_headers, checksum_value, is_checksum_value, kind_of_element,
+    parse_algorithm, parse_checksum, parse_checksum_type, type_name, upload_checksum,
 };
 pub use condition::{copy_source_conditions, etag_of_header, read_conditions, write_condition};
 pub use metadata::{attributes, put_attributes, redirect};

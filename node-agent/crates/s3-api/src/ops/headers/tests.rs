@@ -65,6 +65,7 @@ fn info() -> ObjectInfo {
         storage_class: "STANDARD".to_owned(),
         attributes: Attributes::default(),
         checksum: None,
+        part_checksum: None,
         part_count: 0,
         range: 0..10,
         partial: false,

@@ -64,13 +64,16 @@ pub(super) fn check_each(
     four: fn(fn(&mut [[u32; 4]; 4], [&[Block]; 4])),
     eight: fn(fn(&mut [[u32; 8]; 4], [&[Block]; 8])),
 ) {
-    // SAFETY: every x86-64 has SSE2; the others are called where their instructions were found.
+    // SAFETY: every x86-64 has SSE2.
     four(|words, blocks| unsafe { compress_4_sse2(words, blocks) });
     if has_eight_lanes() {
+        // SAFETY: its instructions were just found.
         eight(|words, blocks| unsafe { compress_8_avx2(words, blocks) });
     }
     if favours_lone_texts() {
+        // SAFETY: its instructions were just found.
         four(|words, blocks| unsafe { compress_4_avx512(words, blocks) });
+        // SAFETY: as above.
         eight(|words, blocks| unsafe { compress_8_avx512(words, blocks) });
     }
 }

@@ -58,12 +58,13 @@ fn long(bytes: &Block, at: usize) -> i64 {
     i64::from_le_bytes(std::array::from_fn(|byte| bytes[8 * at + byte]))
 }
 
+/// A kernel of `N` lanes.
+#[cfg(test)]
+pub(super) type Compress<const N: usize> = fn(&mut [[u32; N]; 4], [&[Block]; N]);
+
 /// Hands each kernel that this CPU can run to a test.
 #[cfg(test)]
-pub(super) fn check_each(
-    four: fn(fn(&mut [[u32; 4]; 4], [&[Block]; 4])),
-    eight: fn(fn(&mut [[u32; 8]; 4], [&[Block]; 8])),
-) {
+pub(super) fn check_each(four: fn(Compress<4>), eight: fn(Compress<8>)) {
     // SAFETY: every x86-64 has SSE2.
     four(|words, blocks| unsafe { compress_4_sse2(words, blocks) });
     if has_eight_lanes() {

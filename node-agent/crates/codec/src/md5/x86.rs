@@ -58,19 +58,23 @@ fn long(bytes: &Block, at: usize) -> i64 {
     i64::from_le_bytes(std::array::from_fn(|byte| bytes[8 * at + byte]))
 }
 
+/// A kernel of `N` lanes.
+#[cfg(test)]
+pub(super) type Compress<const N: usize> = fn(&mut [[u32; N]; 4], [&[Block]; N]);
+
 /// Hands each kernel that this CPU can run to a test.
 #[cfg(test)]
-pub(super) fn check_each(
-    four: fn(fn(&mut [[u32; 4]; 4], [&[Block]; 4])),
-    eight: fn(fn(&mut [[u32; 8]; 4], [&[Block]; 8])),
-) {
-    // SAFETY: every x86-64 has SSE2; the others are called where their instructions were found.
+pub(super) fn check_each(four: fn(Compress<4>), eight: fn(Compress<8>)) {
+    // SAFETY: every x86-64 has SSE2.
     four(|words, blocks| unsafe { compress_4_sse2(words, blocks) });
     if has_eight_lanes() {
+        // SAFETY: its instructions were just found.
         eight(|words, blocks| unsafe { compress_8_avx2(words, blocks) });
     }
     if favours_lone_texts() {
+        // SAFETY: its instructions were just found.
         four(|words, blocks| unsafe { compress_4_avx512(words, blocks) });
+        // SAFETY: as above.
         eight(|words, blocks| unsafe { compress_8_avx512(words, blocks) });
     }
 }

@@ -58,6 +58,10 @@ bench *options:
     cargo build --locked --release -p node-agent -p load-generator
     target/release/shoal-load {{options}}
 
+# A bucket of KEYS keys: memory while it grows, and listings at its start, middle and end.
+scale keys="1000000":
+    cargo bench --locked --profile {{profile}} -p meta-store --bench scale -- {{keys}}
+
 # Rot, lost and cloned drives, kill -9 under load, memory under load: against the real binary.
 faults *options: build
     cargo build --locked --profile {{profile}} -p load-generator

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{
     CredentialScope, PayloadHash, Proof, ProofRules, SignedRequest, SigningKey, SigningKeyCache,
     canonical_query, canonical_request, format_basic, format_extended, parse_authorization, parse_basic,
-    parse_presigned, parse_proof, verify,
+    parse_http, parse_presigned, parse_proof, verify,
 };
 use crate::S3Error;
 use crate::auth::Payload;

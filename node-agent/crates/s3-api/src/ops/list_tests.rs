@@ -87,12 +87,12 @@ fn version_2_in_the_order_of_s3() {
     let next = token::seal("a zä");
     let expect = format!(
         "{HEAD}<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>photos</Name>\
-         <Prefix>a+</Prefix><StartAfter>a%2B</StartAfter><ContinuationToken>token</ContinuationToken>\
+         <Prefix>a%20</Prefix><StartAfter>a%2B</StartAfter><ContinuationToken>token</ContinuationToken>\
          <NextContinuationToken>{next}</NextContinuationToken><KeyCount>2</KeyCount><MaxKeys>3</MaxKeys>\
          <Delimiter>%C3%A4</Delimiter><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
-         <Contents><Key>a+%01</Key>{CONTENTS_REST}<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>\
+         <Contents><Key>a%20%01</Key>{CONTENTS_REST}<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>\
          <ChecksumType>FULL_OBJECT</ChecksumType><Size>0</Size><StorageClass>REDUCED_REDUNDANCY</StorageClass>\
-         </Contents><CommonPrefixes><Prefix>a+z%C3%A4</Prefix></CommonPrefixes></ListBucketResult>"
+         </Contents><CommonPrefixes><Prefix>a%20z%C3%A4</Prefix></CommonPrefixes></ListBucketResult>"
     );
     assert_eq!(v2_document(&scope, &places, &listing, None), expect);
     assert!(

@@ -1,6 +1,6 @@
 //! A drive that failed stays out of service, over restarts, until an order takes it back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +102,15 @@ fn body() -> &'static [u8] {
     Box::leak(vec![7; BODY_BYTES].into_boxed_slice())
 }
 
+/// Takes a folder away under a node that may be writing into it.
+fn pull_out(folder: &Path) {
+    let gone = folder.with_extension("gone");
+    std::fs::rename(folder, &gone).unwrap();
+    while let Err(error) = std::fs::remove_dir_all(&gone) {
+        assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_drive_waits_for_an_order_over_restarts() {
     let rig = Rig::new(3).await;
@@ -188,7 +197,7 @@ async fn what_comes_into_a_folder_at_run_time_is_told_and_left_alone() {
         (&other.config.drives[0], "another grid", DriveState::Foreign),
         (&rig.config.drives[0], "is a copy of drive", DriveState::Foreign),
     ] {
-        std::fs::remove_dir_all(&spare).unwrap();
+        pull_out(&spare);
         std::fs::create_dir(&spare).unwrap();
         for name in ["shoal-drive", "shoal-node"] {
             std::fs::copy(from.join(name), spare.join(name)).unwrap();

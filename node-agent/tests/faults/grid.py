@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -107,6 +108,14 @@ class Grid:
     def drives(self):
         """The drive folders, found by their labels, in order of their names."""
         return sorted(path.parent for path in self.directory.rglob("shoal-drive"))
+
+
+def pull_out(folder):
+    """Takes a folder away under a node that may be writing into it."""
+    gone = folder.with_suffix(".gone")
+    folder.rename(gone)
+    while gone.exists():
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def noise(seed, size):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from grid import chunk_files, digest, eventually, flip, noise
+from grid import chunk_files, digest, eventually, flip, noise, pull_out
 
 OBJECTS = {"inline": 900, "small": 100_000, "packed": 700_000, "large": 9_000_000}
 
@@ -69,7 +69,7 @@ def test_each_drive_may_be_lost(make_grid, number):
 def test_a_drive_lost_at_run_time(grid):
     stored = fill(grid)
     lost = grid.drives()[1]
-    shutil.rmtree(lost)
+    pull_out(lost)
     check(grid, stored)
     gone = eventually(lambda: sum(drive["state"] != "active" for drive in summary(grid).values()) == 1, seconds=30)
     assert gone, "the loss of a drive was not noticed"
@@ -140,7 +140,7 @@ def test_a_clone_and_a_foreign_drive_at_run_time_are_told_and_left_alone(grid, m
     other.stop()
     first, second, third = grid.drives()[:3]
     for folder, source in ((second, first), (third, other.drives()[0])):
-        shutil.rmtree(folder)
+        pull_out(folder)
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.sock"))
     before = {folder: sorted(folder.rglob("*")) for folder in (second, third)}
     told = eventually(

@@ -30,10 +30,10 @@ struct Options {
     #[arg(long)]
     endpoint: Option<String>,
     /// Access key of `--endpoint`.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     access_key: String,
     /// Secret key of `--endpoint`.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     secret_key: String,
     /// Region that the signature names.
     #[arg(long, default_value = "us-east-1")]

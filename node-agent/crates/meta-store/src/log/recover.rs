@@ -196,10 +196,9 @@ impl Scan {
     fn finish(&mut self, current: &Image, keep: &BTreeSet<u64>) -> Result<(), LogError> {
         let (at, last_batch) = (current.last_batch_at as u64, &current.bytes[current.last_batch_at..]);
         self.each(|mirror| {
-            // What the process before wrote may still be in the cache alone. (So may names: the mirror set, which every
-            // start writes anew, makes its directory durable.) Its last sync may even
-            // have failed, and it was killed before it could drop this mirror: then the kernel calls the batch clean
-            // though no disk has it. Written once more, it is not.
+            // What the process before wrote may still be in the cache alone. Its last sync may even have failed, and it was
+            // killed before it could drop this mirror: then the kernel calls the batch clean though no disk has it.
+            // Written once more, it is not. Names become durable with the mirror set, which every start writes anew.
             let file = mirror.disk.open(&file_path(current.file))?;
             file.write_all_at(at, last_batch)?;
             file.sync_data("log: reopened file")?;

@@ -3,12 +3,20 @@
 //! Invariants: a group that died is restarted with back-off, said aloud and counted, and serves nothing meanwhile;
 //! apply waits until the entries are durable in the local log; a file that lags behind the purged log never starts.
 
+mod answers;
 mod encoding;
+mod leader;
 mod log_store;
+mod members;
 mod network;
 mod state_machine;
 mod supervisor;
 mod types;
+mod wire;
 
+#[cfg(test)]
+pub(crate) use members::voters_wanted;
+pub(crate) use answers::{Request, parse_request};
 pub(crate) use state_machine::Covered;
 pub(crate) use supervisor::{Group, GroupSettings, Opened};
+pub(crate) use wire::{SERVICE, SNAPSHOT};

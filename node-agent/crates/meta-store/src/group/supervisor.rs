@@ -5,25 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use grid_types::ShardId;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, InitializeError, RaftError};
+use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, Raft, ReadPolicy, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::leader::ReadGate;
 use super::log_store::LogStore;
-use super::network::NoPeers;
+use super::network::Peers;
 use super::state_machine::{Covered, StateMachine};
-use super::types::{Payload, Types, Voter};
+use super::types::{Types, Voter};
 use crate::MetaError;
 use crate::log::GroupLog;
-use crate::state::{Reply, ShardFile};
+use crate::peers::MetaPeers;
+use crate::state::ShardFile;
 
-/// The founder's number; other voters come with the grid.
-const FOUNDER: Voter = 1;
 /// Milliseconds; at least 1 s as design/membership.md wants.
 const ELECTION_TIMEOUT_MIN_MS: u64 = 1_000;
 const ELECTION_TIMEOUT_MAX_MS: u64 = 2_000;
@@ -41,7 +41,9 @@ const RESTART_CALM: Duration = Duration::from_secs(60);
 /// How long a start may take to elect a leader and to replay before it is tried again.
 const START_PATIENCE: Duration = Duration::from_secs(600);
 
-type ShardRaft = Raft<Types, StateMachine>;
+pub(super) type ShardRaft = Raft<Types, StateMachine>;
+/// Work that needs the group to stand still: its file and log are exchanged.
+type Exchange = (BoxFuture<'static, Result<(), MetaError>>, oneshot::Sender<Result<(), MetaError>>);
 
 /// An opened file with how far its snapshot copies reach.
 pub(crate) struct Opened {
@@ -59,13 +61,19 @@ pub(crate) struct GroupSettings {
     pub open: FileOpener,
     pub batch_entries_max: usize,
     pub log_entries_kept: u64,
+    pub peers: MetaPeers,
 }
 
 /// How a group fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct GroupStatus {
-    /// It has a live leader, and all that was acknowledged is applied.
+    /// It runs here and knows a live leader.
     pub serving: bool,
+    /// This node leads it.
+    pub leads: bool,
+    /// Voters by number, and replicas without a vote.
+    pub voters: Vec<Voter>,
+    pub learners: Vec<Voter>,
     /// Times it died and was restarted.
     pub restarts: u64,
     /// Why it does not serve.
@@ -75,8 +83,10 @@ pub(crate) struct GroupStatus {
     pub last: u64,
 }
 
-struct Shared {
-    shard: ShardId,
+pub(super) struct Shared {
+    pub shard: ShardId,
+    pub peers: MetaPeers,
+    pub reads: ReadGate,
     running: RwLock<Option<Running>>,
     serving: AtomicBool,
     restarts: AtomicU64,
@@ -84,19 +94,20 @@ struct Shared {
     /// The file is damaged: rebuild it at the next start.
     damaged: AtomicBool,
     kick: Notify,
+    exchanges: mpsc::Sender<Exchange>,
 }
 
 #[derive(Clone)]
-struct Running {
-    raft: ShardRaft,
-    file: Arc<ShardFile>,
-    covered: Covered,
+pub(super) struct Running {
+    pub raft: ShardRaft,
+    pub file: Arc<ShardFile>,
+    pub covered: Covered,
 }
 
 /// A handle to a group. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Group {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     supervisor: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -104,8 +115,12 @@ pub(crate) struct Group {
 impl Group {
     /// Starts a group and waits until it serves. A failing first start is an error; later ones are retried.
     pub(crate) async fn start(settings: GroupSettings) -> Result<Self, MetaError> {
+        let (exchanges, exchanged) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             shard: settings.shard,
+            peers: settings.peers.clone(),
+            reads: ReadGate::default(),
+            exchanges,
             running: RwLock::new(None),
             serving: AtomicBool::new(false),
             restarts: AtomicU64::new(0),
@@ -115,11 +130,11 @@ impl Group {
         });
         launch(&shared, &settings).await?;
         let (stop, stopped) = watch::channel(false);
-        let supervisor = tokio::spawn(supervise(shared.clone(), settings, stopped));
+        let supervisor = tokio::spawn(supervise(shared.clone(), settings, stopped, exchanged));
         Ok(Self { shared, stop, supervisor: Arc::new(Mutex::new(Some(supervisor))) })
     }
 
-    fn running(&self) -> Result<Running, MetaError> {
+    pub(super) fn running(&self) -> Result<Running, MetaError> {
         let running = self.shared.running.read().clone();
         match running {
             Some(running) if self.shared.serving.load(Ordering::Acquire) => Ok(running),
@@ -127,41 +142,24 @@ impl Group {
         }
     }
 
-    fn unavailable(&self, reason: String) -> MetaError {
-        MetaError::Unavailable { shard: self.shared.shard, reason }
+    pub(super) fn unavailable(&self, reason: impl Into<String>) -> MetaError {
+        MetaError::Unavailable { shard: self.shared.shard, reason: reason.into() }
     }
 
-    /// Proposes an encoded command and waits until it is applied. `Unavailable` leaves open whether it will be.
-    pub(crate) async fn propose(&self, command: Bytes) -> Result<Reply, MetaError> {
-        let running = self.running()?;
-        match running.raft.client_write(Payload(command)).await {
-            Ok(response) => Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
-                Err(self.unavailable("this node does not lead it".to_owned()))
-            }
-            Err(error) => {
-                self.shared.kick.notify_one();
-                Err(self.unavailable(error.to_string()))
-            }
-        }
+    /// The group may have died: whoever keeps it alive looks at once.
+    pub(super) fn look(&self) {
+        self.shared.kick.notify_one();
     }
 
-    /// The file, once all that was acknowledged before this call can be read from it.
-    ///
-    /// In a group of one nobody else can have led since this node applied the first entry of its own term, and answers
-    /// are given after their transaction: what the file shows is linearizable. With more voters, ReadIndex.
-    pub(crate) async fn linearizable_file(&self) -> Result<Arc<ShardFile>, MetaError> {
-        let running = self.running()?;
-        let alone = {
-            let metrics = running.raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            metrics.membership_config.voter_ids().eq([FOUNDER])
-        };
-        if !alone {
-            let confirmed = running.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
-            confirmed.map_err(|error| self.unavailable(error.to_string()))?;
-        }
-        Ok(running.file)
+    /// Stops the group, does `work`, and starts it again on what it finds then.
+    pub(crate) async fn exchange(
+        &self,
+        work: BoxFuture<'static, Result<(), MetaError>>,
+    ) -> Result<(), MetaError> {
+        let (done, answer) = oneshot::channel();
+        let ended = || self.unavailable("it was shut down");
+        self.shared.exchanges.send((work, done)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
     }
 
     /// The file as it is now, for background work.
@@ -186,22 +184,28 @@ impl Group {
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
-        let serving = self.shared.serving.load(Ordering::Acquire);
-        let (applied, last) = match &*self.shared.running.read() {
-            Some(running) => {
-                let metrics = running.raft.metrics();
-                let metrics = metrics.borrow_watched();
-                (metrics.last_applied.map_or(0, |id| id.index), metrics.last_log_index.unwrap_or(0))
-            }
-            None => (0, 0),
-        };
-        GroupStatus {
-            serving,
+        let mut status = GroupStatus {
             restarts: self.shared.restarts.load(Ordering::Relaxed),
-            trouble: if serving { String::new() } else { self.shared.trouble.lock().clone() },
-            applied,
-            last,
+            ..GroupStatus::default()
+        };
+        let running = self.shared.running.read().clone();
+        let Some(running) = running.filter(|_| self.shared.serving.load(Ordering::Acquire)) else {
+            status.trouble.clone_from(&self.shared.trouble.lock());
+            return status;
+        };
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership();
+        status.leads = metrics.current_leader == Some(self.shared.peers.me());
+        status.serving = metrics.current_leader.is_some();
+        status.voters = members.voter_ids().collect();
+        status.learners = members.learner_ids().collect();
+        status.applied = metrics.last_applied.map_or(0, |id| id.index);
+        status.last = metrics.last_log_index.unwrap_or(0);
+        if !status.serving {
+            status.trouble = "it has no leader".to_owned();
         }
+        status
     }
 
     /// Stops the group for good.
@@ -250,12 +254,13 @@ async fn launch(shared: &Arc<Shared>, settings: &GroupSettings) -> Result<(), Me
         batch_entries_max: settings.batch_entries_max.max(1),
     };
     let store = LogStore::new(settings.log.clone());
-    let raft =
-        Raft::new(FOUNDER, raft_config(shard, settings.log_entries_kept)?, NoPeers, store, state_machine)
-            .await
-            .map_err(|error| unavailable(error.to_string()))?;
+    let (me, config) = (settings.peers.me(), raft_config(shard, settings.log_entries_kept)?);
+    let ways = Peers { shard, peers: settings.peers.clone() };
+    let raft = Raft::new(me, config, ways, store, state_machine)
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
     let running = Running { raft: raft.clone(), file: opened.file, covered: opened.covered };
-    match serve(&raft).await {
+    match serve(&raft, &settings.peers).await {
         Ok(()) => {
             *shared.running.write() = Some(running);
             shared.damaged.store(false, Ordering::Release);
@@ -269,25 +274,43 @@ async fn launch(shared: &Arc<Shared>, settings: &GroupSettings) -> Result<(), Me
     }
 }
 
-/// Founds the group where it is new, elects a leader and waits until all that was acknowledged is applied.
-async fn serve(raft: &ShardRaft) -> Result<(), String> {
+/// In a grid of one: founds the group where it is new, elects a leader and waits until all that was acknowledged is
+/// applied. With other voters, a leader is found or elected while it runs.
+async fn serve(raft: &ShardRaft, peers: &MetaPeers) -> Result<(), String> {
+    let me = peers.me();
     if raft.is_initialized().await.map_err(|error| error.to_string())? {
+        let alone = {
+            let metrics = raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().voter_ids().eq([me])
+        };
+        if !alone {
+            return Ok(());
+        }
         // A group of one need not wait for a timeout to pass.
         raft.trigger().elect(false).await.map_err(|error| error.to_string())?;
+    } else if peers.is_alone() {
+        found(raft, BTreeSet::from([me])).await?;
     } else {
-        match raft.initialize(BTreeSet::from([FOUNDER])).await {
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => return Err(error.to_string()),
-        }
+        // Whoever made the group tells it who votes.
+        return Ok(());
     }
     let ready = async {
         raft.wait(Some(START_PATIENCE))
-            .current_leader(FOUNDER, "start")
+            .current_leader(me, "start")
             .await
             .map_err(|error| error.to_string())?;
         raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())
     };
     ready.await.map(|_| ())
+}
+
+/// Gives a new group its voters; one that has some keeps them.
+pub(super) async fn found(raft: &ShardRaft, voters: BTreeSet<Voter>) -> Result<(), String> {
+    match raft.initialize(voters).await {
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Stops a group that ran. Nothing is applied to its file afterwards.
@@ -303,33 +326,53 @@ async fn retire(running: Running) {
     }
 }
 
-async fn supervise(shared: Arc<Shared>, settings: GroupSettings, mut stopped: watch::Receiver<bool>) {
+async fn supervise(
+    shared: Arc<Shared>,
+    settings: GroupSettings,
+    mut stopped: watch::Receiver<bool>,
+    mut exchanges: mpsc::Receiver<Exchange>,
+) {
     let mut pause = RESTART_PAUSE_MIN;
     loop {
         let started = tokio::time::Instant::now();
-        let reason = tokio::select! {
+        let mut exchange = None;
+        let mut reason = tokio::select! {
             reason = watch_death(&shared) => reason,
+            Some(wanted) = exchanges.recv() => {
+                exchange = Some(wanted);
+                "it takes over a snapshot".to_owned()
+            }
             _ = stopped.wait_for(|stop| *stop) => break,
         };
         shared.serving.store(false, Ordering::Release);
-        shared.restarts.fetch_add(1, Ordering::Relaxed);
-        if started.elapsed() > RESTART_CALM {
+        if started.elapsed() > RESTART_CALM || exchange.is_some() {
             pause = RESTART_PAUSE_MIN;
         }
-        tracing::error!(shard = %shared.shard, %reason, "a metadata group died; it is restarted");
-        let mut reason = reason;
+        if exchange.is_none() {
+            shared.restarts.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(shard = %shared.shard, %reason, "a metadata group died; it is restarted");
+        }
         loop {
             *shared.trouble.lock() = format!("its group is being restarted: {reason}");
             let old = shared.running.write().take();
             if let Some(old) = old {
                 retire(old).await;
             }
+            let mut answer = None;
+            if let Some((work, done)) = exchange.take() {
+                answer = Some((done, work.await));
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = stopped.wait_for(|stop| *stop) => return,
             }
             pause = (pause * 2).min(RESTART_PAUSE_MAX);
-            match launch(&shared, &settings).await {
+            let launched = launch(&shared, &settings).await;
+            if let Some((done, result)) = answer {
+                // Who asked may have gone.
+                let _ = done.send(result);
+            }
+            match launched {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(shard = %shared.shard, %error, "a metadata group does not start");

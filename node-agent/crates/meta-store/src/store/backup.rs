@@ -16,7 +16,7 @@ use super::{Inner, MetaStore, blocking, io};
 use crate::home::HomeDrive;
 use crate::log::SharedLog;
 use crate::state::{ImageChunks, ShardFile, sqlite_version_is_safe};
-use crate::{MetaConfig, MetaError};
+use crate::{MetaConfig, MetaError, MetaPeers};
 
 /// Pieces of an image that wait to be written: 256 KiB each.
 const PIECES_WAITING_MAX: usize = 4;
@@ -110,7 +110,7 @@ impl MetaStore {
         if !restored.contains(&ShardId::ROOT) {
             return Err(MetaError::Damaged("the backup has no root shard".to_owned()));
         }
-        let inner = Inner::new(log, homes, config, clock, random)?;
+        let inner = Inner::new(log, homes, config, clock, random, MetaPeers::alone())?;
         inner.start_group(ShardId::ROOT).await?;
         let ranges = inner.reload_map().await?;
         if let Some((missing, _)) = ranges.iter().find(|(shard, _)| !restored.contains(shard)) {

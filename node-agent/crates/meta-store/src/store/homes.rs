@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use grid_types::{DriveId, ShardId};
 use parking_lot::RwLock;
+use tokio::sync::mpsc;
 
 use crate::home::{HomeDrive, MIRRORS_WANTED};
 use crate::snapshot_files::{SnapshotFiles, SnapshotInfo};
@@ -36,6 +37,52 @@ fn encode_head(durable: &Durable) -> Bytes {
     postcard::to_allocvec(&head).expect("numbers and bytes encode").into()
 }
 
+/// What a snapshot of another node covers, as it travels before its pieces: length, then the head.
+#[derive(Debug, Clone)]
+pub(super) struct ReceivedHead {
+    durable: Durable,
+}
+
+/// Bytes of a head at most: a log id and a few dozen members.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+impl ReceivedHead {
+    pub(super) fn of(durable: &Durable) -> Self {
+        Self { durable: durable.clone() }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let head = encode_head(&self.durable);
+        // Far below the limit.
+        let mut bytes = (head.len() as u32).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&head);
+        bytes.into()
+    }
+
+    /// The head and the bytes that it took; `None` where more must come first.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, MetaError> {
+        let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+        let len = u32::from_le_bytes(*len) as usize;
+        if len > HEAD_BYTES_MAX {
+            return Err(MetaError::Damaged("a snapshot of another node begins with no head".to_owned()));
+        }
+        let Some(head) = rest.get(..len) else { return Ok(None) };
+        Ok(Some((Self { durable: decode_stored_head(head)? }, 4 + len)))
+    }
+
+    pub(super) fn durable(&self) -> Durable {
+        self.durable.clone()
+    }
+
+    pub(super) fn index(&self) -> Option<u64> {
+        self.durable.applied.index
+    }
+
+    pub(super) fn log_id(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.durable.applied.log_id)
+    }
+}
+
 /// Snapshots are numbered by how many entries they contain, so that a shard's first one, which contains none, is 0.
 fn entries_in(durable: &Durable) -> u64 {
     durable.applied.index.map_or(0, |index| index + 1)
@@ -43,7 +90,11 @@ fn entries_in(durable: &Durable) -> u64 {
 
 /// What a snapshot covers.
 pub(super) fn decode_head(info: &SnapshotInfo) -> Result<Durable, MetaError> {
-    let (index, log_id, membership): StoredHead = postcard::from_bytes(&info.log_id)
+    decode_stored_head(&info.log_id)
+}
+
+fn decode_stored_head(bytes: &[u8]) -> Result<Durable, MetaError> {
+    let (index, log_id, membership): StoredHead = postcard::from_bytes(bytes)
         .map_err(|_| MetaError::Damaged("a snapshot's head does not decode".to_owned()))?;
     Ok(Durable { applied: Applied { index, log_id, ..Applied::default() }, membership })
 }
@@ -112,6 +163,12 @@ impl Homes {
         }
     }
 
+    /// Is there anything of this shard here?
+    pub(super) fn holds(&self, shard: ShardId) -> bool {
+        !self.snapshots(shard).is_empty()
+            || self.storage(shard).is_ok_and(|(_, storage)| storage.exists().unwrap_or(false))
+    }
+
     /// Writes an image as a snapshot on every mirror. Blocks.
     pub(super) fn write_snapshot(
         &self,
@@ -126,6 +183,20 @@ impl Homes {
         }
         writer.finish()?;
         Ok(durable)
+    }
+
+    /// Keeps a snapshot that comes from another node on every mirror. Blocks.
+    pub(super) fn receive_snapshot(
+        &self,
+        shard: ShardId,
+        durable: &Durable,
+        mut pieces: mpsc::Receiver<Result<Bytes, MetaError>>,
+    ) -> Result<(), MetaError> {
+        let mut writer = self.snapshots.begin(shard, entries_in(durable), encode_head(durable))?;
+        while let Some(piece) = pieces.blocking_recv() {
+            writer.write(&piece?)?;
+        }
+        writer.finish().map(|_| ())
     }
 
     /// Snapshots of a shard, newest first. Whether one is whole shows in reading.

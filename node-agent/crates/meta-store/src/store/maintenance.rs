@@ -123,7 +123,13 @@ impl Inner {
         {
             return Ok(());
         }
-        let begun = self.ask_named(shard, |view| view.split()).await?.is_some();
+        // The leader splits; what its replica shows is enough to see that there is something to do.
+        let group = self.group(shard)?;
+        if !group.leads() {
+            return Ok(());
+        }
+        let (file, _) = group.file()?;
+        let begun = file.writer().split().is_some();
         if begun || (live > self.config.shard_bytes_max && self.begin_split(shard).await?) {
             let task = tokio::spawn(self.clone().run_split(shard));
             self.splitting.lock().insert(shard, task);

@@ -8,6 +8,7 @@ mod objects;
 mod opener;
 mod readers;
 mod repair;
+mod replicas;
 mod room;
 mod routing;
 mod splitting;
@@ -37,7 +38,7 @@ use crate::home::HomeDrive;
 use crate::log::{GroupLog, SharedLog};
 use crate::root::{Record, RecordKind, RecordWrite};
 use crate::state::{Limits, ShardFile, ShardRange, sqlite_version_is_safe};
-use crate::{MetaConfig, MetaError};
+use crate::{MetaConfig, MetaError, MetaPeers};
 
 pub use self::backup::{ImagePieces, ShardImage, image_pieces};
 pub use self::repair::SegmentPage;
@@ -67,6 +68,9 @@ struct Inner {
     map: RwLock<ShardMap>,
     /// Held for reading by what must not meet a split half-way, for writing by the split's hand-over.
     map_changes: tokio::sync::RwLock<()>,
+    peers: MetaPeers,
+    /// Held by whoever makes a child that was split off live on this node.
+    births: tokio::sync::Mutex<()>,
     buckets: BucketCache,
     readers: Readers,
     closed: AtomicBool,
@@ -101,6 +105,17 @@ impl MetaStore {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, MetaError> {
+        Self::found_among(home, config, clock, random, MetaPeers::alone()).await
+    }
+
+    /// As `found`, in a grid that others may join.
+    pub async fn found_among(
+        home: Vec<HomeDrive>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        peers: MetaPeers,
+    ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
         let limits = Limits {
             op_ids_min: config.op_ids_min,
@@ -119,7 +134,7 @@ impl MetaStore {
             })
             .await?
         };
-        let inner = Inner::new(log, homes, config, clock, random)?;
+        let inner = Inner::new(log, homes, config, clock, random, peers)?;
         inner.start_group(ShardId::ROOT).await?;
         inner.start_group(FIRST_SHARD).await?;
         inner.map.write().insert(Vec::new(), FIRST_SHARD);
@@ -135,6 +150,17 @@ impl MetaStore {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, MetaError> {
+        Self::open_among(home, config, clock, random, MetaPeers::alone()).await
+    }
+
+    /// As `open`, in a grid of several nodes: also what `join` made.
+    pub async fn open_among(
+        home: Vec<HomeDrive>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        peers: MetaPeers,
+    ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
         let (log, homes) = {
             let (config, home) = (config.clone(), home.clone());
@@ -148,15 +174,21 @@ impl MetaStore {
         if let Err(error) = follow_home(&log, &homes, home).await {
             tracing::warn!(%error, "mirrors of the metadata cannot be filled up now");
         }
-        let inner = Inner::new(log, homes, config, clock, random)?;
+        let inner = Inner::new(log, homes, config, clock, random, peers)?;
         inner.start_group(ShardId::ROOT).await?;
-        let ranges = inner.reload_map().await?;
-        if ranges.is_empty() {
+        // What this replica knows is enough to start with: no other node need be up yet.
+        let ranges = inner.known_ranges().await?;
+        for (shard, range) in &ranges {
+            inner.map.write().insert(range.start.clone(), *shard);
+        }
+        let alone = inner.peers.is_alone();
+        if ranges.is_empty() && alone {
             // Founding was cut short before its last write.
             inner.map.write().insert(Vec::new(), FIRST_SHARD);
             inner.write_records(vec![range_record(FIRST_SHARD, &ShardRange::default())]).await?;
         }
-        let shards = inner.map.read().shards();
+        let mut shards = inner.map.read().shards();
+        shards.retain(|shard| inner.homes.holds(*shard));
         let mut starting = tokio::task::JoinSet::new();
         for shard in shards {
             let inner = inner.clone();
@@ -165,12 +197,74 @@ impl MetaStore {
         while let Some(started) = starting.join_next().await {
             started.map_err(|error| io("start a group")(std::io::Error::other(error)))??;
         }
-        inner.finish_hand_overs().await?;
-        let undone = inner.undo_deletions().await?;
-        if undone > 0 {
-            tracing::warn!(undone, "bucket deletions that were cut short are undone");
+        if alone {
+            inner.finish_hand_overs().await?;
+            let undone = inner.undo_deletions().await?;
+            if undone > 0 {
+                tracing::warn!(undone, "bucket deletions that were cut short are undone");
+            }
         }
         Ok(Self::running(inner))
+    }
+
+    /// Makes this node a replica of a grid's metadata: fetches the root shard from another member, then the others. The
+    /// leaders make it a voter where one is wanted. A join that was cut short is gone on with.
+    pub async fn join(
+        home: Vec<HomeDrive>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        peers: MetaPeers,
+    ) -> Result<Self, MetaError> {
+        sqlite_version_is_safe().map_err(MetaError::Damaged)?;
+        let (log, homes) = {
+            let (config, random) = (config.clone(), random.clone());
+            blocking(move || {
+                let log = if SharedLog::exists(&home)? {
+                    SharedLog::open(&home, config.log.clone())?
+                } else {
+                    SharedLog::create(&home, config.log.clone(), random.as_ref())?
+                };
+                let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
+                Ok((log, homes))
+            })
+            .await?
+        };
+        let inner = Inner::new(log, homes, config, clock, random, peers)?;
+        if inner.homes.holds(ShardId::ROOT) {
+            inner.start_group(ShardId::ROOT).await?;
+        } else {
+            inner.join_shard(ShardId::ROOT).await?;
+        }
+        for (shard, range) in inner.known_ranges().await? {
+            inner.map.write().insert(range.start, shard);
+            if inner.homes.holds(shard) {
+                inner.start_group(shard).await?;
+            } else {
+                inner.join_shard(shard).await?;
+            }
+        }
+        Ok(Self::running(inner))
+    }
+
+    /// Does this home hold a replica of the root shard already?
+    pub async fn exists(home: Vec<HomeDrive>) -> Result<bool, MetaError> {
+        blocking(move || Ok(SharedLog::exists(&home)?)).await
+    }
+
+    /// Answers other nodes from now on, under the name `meta`.
+    pub fn serve(&self, services: &rpc::Services) {
+        services.add(crate::group::SERVICE, Arc::new(replicas::MetaService::new(&self.inner)));
+    }
+
+    /// The members and the way to them; the caller keeps them current.
+    pub fn peers(&self) -> &MetaPeers {
+        &self.inner.peers
+    }
+
+    /// Does this node lead the shard? Background work on a shard is its leader's.
+    pub fn leads(&self, shard: ShardId) -> bool {
+        self.inner.groups.read().get(&shard).is_some_and(Group::leads)
     }
 
     fn running(inner: Arc<Inner>) -> Self {
@@ -179,7 +273,8 @@ impl MetaStore {
             inner.config.maintenance_period,
             inner.stop.subscribe(),
         ));
-        inner.tasks.lock().push(task);
+        let holding = tokio::spawn(replicas::hold(Arc::downgrade(&inner), inner.stop.subscribe()));
+        inner.tasks.lock().extend([task, holding]);
         Self { inner }
     }
 
@@ -310,6 +405,7 @@ impl Inner {
         config: MetaConfig,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        peers: MetaPeers,
     ) -> Result<Arc<Self>, MetaError> {
         let (stop, _) = watch::channel(false);
         Ok(Arc::new(Self {
@@ -321,6 +417,8 @@ impl Inner {
             groups: RwLock::new(BTreeMap::new()),
             map: RwLock::new(ShardMap::default()),
             map_changes: tokio::sync::RwLock::new(()),
+            peers,
+            births: tokio::sync::Mutex::new(()),
             buckets: BucketCache::default(),
             readers: Readers::start().map_err(io("start threads for reads"))?,
             closed: AtomicBool::new(false),
@@ -362,6 +460,7 @@ impl Inner {
             open,
             batch_entries_max: self.config.batch_entries_max,
             log_entries_kept: self.config.log_entries_kept,
+            peers: self.peers.clone(),
         };
         let group = Group::start(settings).await?;
         self.groups.write().insert(shard, group);

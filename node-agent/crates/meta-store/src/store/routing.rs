@@ -42,7 +42,7 @@ pub(super) fn range_record(shard: ShardId, range: &ShardRange) -> RecordWrite {
     }
 }
 
-fn decode_range(key: &[u8], value: &[u8]) -> Result<(ShardId, ShardRange), MetaError> {
+pub(super) fn decode_range(key: &[u8], value: &[u8]) -> Result<(ShardId, ShardRange), MetaError> {
     let damaged = || MetaError::Damaged("the shard map holds a record that does not decode".to_owned());
     let shard = u64::from_be_bytes(key.try_into().map_err(|_| damaged())?);
     match value.split_first() {
@@ -57,6 +57,11 @@ fn decode_range(key: &[u8], value: &[u8]) -> Result<(ShardId, ShardRange), MetaE
 impl ShardMap {
     pub(super) fn insert(&mut self, start: Vec<u8>, shard: ShardId) {
         self.starts.insert(start, shard);
+    }
+
+    /// Adds a range that was not known to begin there.
+    pub(super) fn insert_new(&mut self, start: Vec<u8>, shard: ShardId) {
+        self.starts.entry(start).or_insert(shard);
     }
 
     pub(super) fn owner(&self, routing: &[u8]) -> ShardId {
@@ -216,10 +221,7 @@ impl Inner {
         birth: Timestamp,
         action: &Action,
     ) -> Result<Answer, MetaError> {
-        if let Some(reason) = self.read_only.read().clone() {
-            return Err(MetaError::ReadOnly(reason));
-        }
-        self.room.check(shard, action)?;
+        self.check_writable(shard, action)?;
         let group = self.group(shard)?;
         let proposal = Proposal { op, birth, stamp: self.clock.now(), action: action.clone() };
         let bytes = proposal.encode().map_err(MetaError::from)?;

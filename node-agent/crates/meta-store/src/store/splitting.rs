@@ -1,4 +1,4 @@
-//! Splitting a shard on one node. design: prepare → copy in the background → hand over → map → sweep.
+//! Splitting a shard: its leader drives it, every replica copies for itself. design: prepare → copy in the background → hand over → map → sweep.
 //!
 //! Each step is derived from what is stored, so that whoever comes after a crash goes on where the last one stood. From
 //! the hand-over until the map names the child nobody owns the child's range: its requests are asked again meanwhile,
@@ -163,15 +163,26 @@ impl Inner {
     async fn try_hand_over(self: &Arc<Self>, shard: ShardId, child: ShardId) -> Result<(), MetaError> {
         // A repeat is answered and changes nothing.
         self.propose_named(shard, Action::Split(SplitCommand::Commit { child })).await?;
-        if !self.groups.read().contains_key(&child) {
-            self.give_birth(shard, child).await?;
-            self.start_group(child).await?;
+        self.ensure_born(shard, child).await?;
+        if !self.peers.is_alone() {
+            // The same nodes that hold the parent hold the child; each makes its own from its parent.
+            self.group(child)?.found(self.group(shard)?.voters()?).await?;
         }
         let left = self.ask_named(shard, |view| view.range()).await?;
         let right = self.ask_named(child, |view| view.range()).await?;
         self.write_records(vec![range_record(shard, &left), range_record(child, &right)]).await?;
         self.map.write().insert(right.start.clone(), child);
         tracing::info!(%shard, %child, "a metadata shard was split");
+        Ok(())
+    }
+
+    /// Sees that the child lives here.
+    pub(super) async fn ensure_born(&self, shard: ShardId, child: ShardId) -> Result<(), MetaError> {
+        let _one_at_a_time = self.births.lock().await;
+        if !self.groups.read().contains_key(&child) {
+            self.give_birth(shard, child).await?;
+            self.start_group(child).await?;
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod backup_tests;
 mod crash_tests;
 mod drive_failure_tests;
 mod fixture;
+mod grid_tests;
 mod lifecycle_tests;
 mod power_cut_tests;
 mod room_tests;

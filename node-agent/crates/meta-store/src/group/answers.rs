@@ -1,0 +1,107 @@
+//! What a group answers to other nodes.
+
+use bytes::Bytes;
+use grid_types::{ErrorCode, ShardId};
+use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use rpc::RpcError;
+
+use super::encoding::{decode_vote, encode_vote};
+use super::supervisor::Group;
+use super::types::{Types, Vote};
+use super::wire;
+use crate::MetaError;
+
+/// A request of another node.
+pub(crate) enum Request {
+    /// An encoded proposal for the leader.
+    Propose(Bytes),
+    /// Fetch a snapshot from the caller, which leads.
+    Install(Leadership),
+    /// What the group answers by itself.
+    Ask(Question),
+}
+
+/// What a group answers by itself.
+pub(crate) struct Question(Asked);
+
+enum Asked {
+    Append(AppendEntriesRequest<Types>),
+    Vote(VoteRequest<Types>),
+    PreVote(VoteRequest<Types>),
+    ReadIndex,
+}
+
+/// By what vote a node says that it leads.
+pub(crate) struct Leadership(Vote);
+
+impl Leadership {
+    /// The answer where a higher vote is stored here: the caller leads no more.
+    pub(crate) fn refusal(&self, stored: Option<&Bytes>) -> std::io::Result<Option<Bytes>> {
+        let stored = stored.map(|bytes| decode_vote(bytes)).transpose()?;
+        let newer = stored.filter(|stored| stored > &self.0);
+        Ok(newer.map(|vote| wire::encode_value(&encode_vote(&vote).to_vec())))
+    }
+
+    /// The answer once the snapshot is installed.
+    pub(crate) fn followed(&self) -> Bytes {
+        wire::encode_value(&encode_vote(&self.0).to_vec())
+    }
+}
+
+/// Reads a message; the shard it is for, and what it asks.
+pub(crate) fn parse_request(method: &str, message: Bytes) -> Result<(ShardId, Request), RpcError> {
+    let ask = |asked| Request::Ask(Question(asked));
+    let parsed = match method {
+        "append" => wire::decode_append(message).map(|(shard, request)| (shard, ask(Asked::Append(request)))),
+        "vote" => wire::decode_vote_request(message).map(|(shard, request)| (shard, ask(Asked::Vote(request)))),
+        "pre-vote" => {
+            wire::decode_vote_request(message).map(|(shard, request)| (shard, ask(Asked::PreVote(request))))
+        }
+        "read-index" => wire::decode_value(message).map(|shard| (ShardId(shard), ask(Asked::ReadIndex))),
+        "propose" => wire::decode_proposal(message).map(|(shard, command)| (shard, Request::Propose(command))),
+        "install" => wire::decode_value::<(u64, Vec<u8>)>(message)
+            .and_then(|(shard, vote)| Ok((ShardId(shard), Request::Install(Leadership(decode_vote(&vote)?))))),
+        _ => {
+            let detail = format!("metadata knows no method `{method}`; another release may");
+            return Err(RpcError::new(ErrorCode::NotImplemented, detail));
+        }
+    };
+    parsed.map_err(wire::refused)
+}
+
+fn unavailable(error: impl std::fmt::Display) -> RpcError {
+    RpcError::new(ErrorCode::Unavailable, error.to_string())
+}
+
+impl From<MetaError> for RpcError {
+    fn from(error: MetaError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl Group {
+    /// Answers another node.
+    pub(crate) async fn answer(&self, question: Question) -> Result<Bytes, RpcError> {
+        let raft = || self.running().map(|running| running.raft);
+        match question.0 {
+            Asked::Append(request) => {
+                let answer = raft()?.append_entries(request).await.map_err(unavailable)?;
+                Ok(wire::encode_append_answer(&answer))
+            }
+            Asked::Vote(request) => {
+                let answer = raft()?.vote(request).await.map_err(unavailable)?;
+                Ok(wire::encode_vote_answer(&answer))
+            }
+            Asked::PreVote(request) => {
+                let answer = raft()?.pre_vote(request).await.map_err(unavailable)?;
+                Ok(wire::encode_vote_answer(&answer))
+            }
+            Asked::ReadIndex => Ok(wire::encode_value(&self.read_index_here().await?)),
+        }
+    }
+
+    /// Proposes for another node, which believes that this one leads.
+    pub(crate) async fn answer_proposal(&self, command: Bytes) -> Result<Bytes, RpcError> {
+        Ok(wire::encode_value(&self.propose_for_other(command).await?))
+    }
+}

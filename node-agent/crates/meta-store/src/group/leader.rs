@@ -1,0 +1,187 @@
+//! Asking the leader, wherever it is: proposals, and the index that a linearizable read must wait for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use grid_types::ErrorCode;
+use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use parking_lot::Mutex;
+use rpc::{NetworkExt, RpcError};
+
+use super::supervisor::{Group, Running};
+use super::types::{Payload, Voter};
+use super::wire;
+use crate::MetaError;
+use crate::state::{Reply, ShardFile};
+
+/// How long the leader may take to commit what was passed on to it.
+const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the leader may take to find out that it still leads.
+const READ_INDEX_PATIENCE: Duration = Duration::from_secs(2);
+/// How long this replica may take to apply what a read must show.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
+
+type Asking = Shared<BoxFuture<'static, Result<u64, String>>>;
+
+/// Reads that wait for the same question to the leader. A read takes part only in a question asked after it arrived.
+#[derive(Default)]
+pub(super) struct ReadGate {
+    next: Mutex<Option<Asking>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Group {
+    /// Proposes an encoded command and waits until it is applied. `Unavailable` leaves open whether it will be.
+    pub(crate) async fn propose(&self, command: Bytes) -> Result<Reply, MetaError> {
+        let running = self.running()?;
+        match self.propose_here(&running, command.clone()).await {
+            Err(NotHere::Leads(Some(leader))) => self.propose_to(leader, command).await,
+            Err(NotHere::Leads(None)) => Err(self.unavailable("it has no leader now")),
+            Err(NotHere::Failed(error)) => Err(error),
+            Ok(reply) => Ok(reply),
+        }
+    }
+
+    /// As `propose`, for another node that believes that this one leads.
+    pub(super) async fn propose_for_other(&self, command: Bytes) -> Result<Reply, MetaError> {
+        let running = self.running()?;
+        match self.propose_here(&running, command).await {
+            Ok(reply) => Ok(reply),
+            Err(NotHere::Leads(_)) => Err(self.unavailable("the node asked does not lead it")),
+            Err(NotHere::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn propose_here(&self, running: &Running, command: Bytes) -> Result<Reply, NotHere> {
+        match running.raft.client_write(Payload(command)).await {
+            Ok(response) => Ok(response.data),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(NotHere::Leads(to.leader_id)),
+            Err(error) => {
+                self.look();
+                Err(NotHere::Failed(self.unavailable(error.to_string())))
+            }
+        }
+    }
+
+    async fn propose_to(&self, leader: Voter, command: Bytes) -> Result<Reply, MetaError> {
+        let message = wire::encode_proposal(self.shared.shard, &command);
+        let answer = self.call(leader, wire::PROPOSE, message, PROPOSE_PATIENCE).await?;
+        wire::decode_value(answer).map_err(|error| self.unavailable(error.to_string()))
+    }
+
+    async fn call(
+        &self,
+        voter: Voter,
+        method: rpc::Method,
+        message: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, MetaError> {
+        let peers = &self.shared.peers;
+        let Some((node, network)) = peers.node(voter).zip(peers.network()) else {
+            return Err(self.unavailable(format!("its leader, member {voter}, is not known here")));
+        };
+        let answer = network.call(node, method, message, patience).await;
+        answer.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: RpcError) -> MetaError {
+        match error.code {
+            ErrorCode::StorageFull => MetaError::Refused { code: error.code, detail: error.detail },
+            _ => self.unavailable(format!("its leader: {}", error.detail)),
+        }
+    }
+
+    /// The file, once all that was acknowledged before this call can be read from it.
+    ///
+    /// In a group of one nobody else can have led since this node applied the first entry of its own term, and answers
+    /// are given after their transaction: what the file shows is linearizable. With more voters, ReadIndex.
+    pub(crate) async fn linearizable_file(&self) -> Result<Arc<ShardFile>, MetaError> {
+        let running = self.running()?;
+        let me = self.shared.peers.me();
+        let alone = {
+            let metrics = running.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().voter_ids().eq([me])
+        };
+        if alone {
+            return Ok(running.file);
+        }
+        let index = self.next_question().await.map_err(|reason| self.unavailable(reason))?;
+        let applied = {
+            let metrics = running.raft.data_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.last_applied.map(|id| id.index)
+        };
+        if applied < Some(index) {
+            let waiting = running.raft.wait(Some(CATCH_UP_PATIENCE));
+            let caught_up = waiting.applied_index_at_least(Some(index), "a read").await;
+            caught_up.map_err(|_| self.unavailable("this replica lags behind"))?;
+        }
+        Ok(running.file)
+    }
+
+    /// Takes part in the next question to the leader, which is asked once the one before is answered.
+    fn next_question(&self) -> Asking {
+        let mut next = self.shared.reads.next.lock();
+        if let Some(asking) = &*next {
+            return asking.clone();
+        }
+        let (group, turn) = (self.clone(), self.shared.reads.turn.clone());
+        let asking = async move {
+            let _turn = turn.lock().await;
+            // Who comes from here on waits for the question after this one.
+            *group.shared.reads.next.lock() = None;
+            group.read_index().await.map_err(|error| match error {
+                MetaError::Unavailable { reason, .. } => reason,
+                other => other.to_string(),
+            })
+        };
+        let asking = asking.boxed().shared();
+        *next = Some(asking.clone());
+        // One that nobody waits for any more must still make room for the next.
+        tokio::spawn(asking.clone());
+        asking
+    }
+
+    /// What a read must see, as the leader confirms it.
+    async fn read_index(&self) -> Result<u64, MetaError> {
+        let running = self.running()?;
+        let leader = {
+            let metrics = running.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.current_leader
+        };
+        match leader {
+            Some(leader) if leader == self.shared.peers.me() => self.read_index_here().await,
+            Some(leader) => {
+                let message = wire::encode_value(&self.shared.shard.0);
+                let answer = self.call(leader, wire::READ_INDEX, message, READ_INDEX_PATIENCE).await?;
+                wire::decode_value(answer).map_err(|error| self.unavailable(error.to_string()))
+            }
+            None => Err(self.unavailable("it has no leader now")),
+        }
+    }
+
+    /// As `read_index`, where this node leads.
+    pub(super) async fn read_index_here(&self) -> Result<u64, MetaError> {
+        let running = self.running()?;
+        let confirmed = running.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(READ_INDEX_PATIENCE, confirmed).await {
+            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Err(error)) => Err(self.unavailable(error.to_string())),
+            Err(_) => Err(self.unavailable("its leader reaches no majority")),
+        }
+    }
+}
+
+/// Why a proposal was not taken here.
+enum NotHere {
+    /// Another voter leads, or nobody.
+    Leads(Option<Voter>),
+    Failed(MetaError),
+}

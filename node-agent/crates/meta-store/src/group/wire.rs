@@ -1,0 +1,216 @@
+//! What groups say to each other. docs/formats/meta-rpc.md.
+//!
+//! A message is a head in postcard behind its length, then the payloads of its entries one after the other, so that
+//! they are neither copied nor escaped.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use grid_types::{ErrorCode, ShardId};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use rpc::{Method, RpcError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::encoding::{
+    decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote,
+};
+use super::types::{LogId, Types};
+use crate::log::LogEntry;
+
+pub(crate) const SERVICE: &str = "meta";
+pub(super) const APPEND: Method = Method::control("/meta/append");
+pub(super) const VOTE: Method = Method::control("/meta/vote");
+pub(super) const PRE_VOTE: Method = Method::control("/meta/pre-vote");
+pub(super) const INSTALL: Method = Method::control("/meta/install");
+pub(super) const PROPOSE: Method = Method::control("/meta/propose");
+pub(super) const READ_INDEX: Method = Method::control("/meta/read-index");
+pub(crate) const SNAPSHOT: Method = Method::bulk("/meta/snapshot");
+
+/// Version of all messages here.
+const VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct AppendHead {
+    shard: u64,
+    vote: Vec<u8>,
+    previous: Option<Vec<u8>>,
+    committed: Option<Vec<u8>>,
+    /// Index and payload bytes of each entry.
+    entries: Vec<(u64, u32)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AppendAnswer {
+    Success,
+    Partial(Option<Vec<u8>>),
+    Conflict,
+    HigherVote(Vec<u8>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ask {
+    shard: u64,
+    vote: Vec<u8>,
+    last: Option<Vec<u8>>,
+    transfer: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VoteAnswer {
+    vote: Vec<u8>,
+    granted: bool,
+    last: Option<Vec<u8>>,
+}
+
+/// A message that does not decode: another release, or a bug.
+fn wrong() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message of another node does not decode")
+}
+
+pub(super) fn refused(error: io::Error) -> RpcError {
+    RpcError::new(ErrorCode::InvalidArgument, error.to_string())
+}
+
+fn encode(head: &impl Serialize, room: usize) -> BytesMut {
+    let head = postcard::to_allocvec(head).expect("numbers and bytes encode");
+    let mut bytes = BytesMut::with_capacity(5 + head.len() + room);
+    bytes.put_u8(VERSION);
+    bytes.put_u32_le(u32::try_from(head.len()).expect("a head is small"));
+    bytes.extend_from_slice(&head);
+    bytes
+}
+
+/// The head, and what follows it.
+fn decode<T: DeserializeOwned>(mut message: Bytes) -> io::Result<(T, Bytes)> {
+    const FIXED: usize = 5;
+    let fixed = message.get(..FIXED).ok_or_else(wrong)?;
+    if fixed[0] != VERSION {
+        return Err(wrong());
+    }
+    let len = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]) as usize;
+    let head = message.get(FIXED..FIXED + len).ok_or_else(wrong)?;
+    let head = postcard::from_bytes(head).map_err(|_| wrong())?;
+    Ok((head, message.split_off(FIXED + len)))
+}
+
+fn optional(id: Option<&Vec<u8>>) -> io::Result<Option<LogId>> {
+    id.map(|bytes| decode_log_id(bytes)).transpose()
+}
+
+pub(super) fn encode_append(shard: ShardId, request: &AppendEntriesRequest<Types>) -> Bytes {
+    let entries: Vec<LogEntry> = request.entries.iter().map(encode_entry).collect();
+    let head = AppendHead {
+        shard: shard.0,
+        vote: encode_vote(&request.vote).to_vec(),
+        previous: request.prev_log_id.as_ref().map(encode_log_id),
+        committed: request.leader_commit.as_ref().map(encode_log_id),
+        // A command has at most 1 MiB.
+        entries: entries.iter().map(|entry| (entry.index, entry.payload.len() as u32)).collect(),
+    };
+    let mut message = encode(&head, entries.iter().map(|entry| entry.payload.len()).sum());
+    for entry in &entries {
+        message.extend_from_slice(&entry.payload);
+    }
+    message.freeze()
+}
+
+pub(super) fn decode_append(message: Bytes) -> io::Result<(ShardId, AppendEntriesRequest<Types>)> {
+    let (head, mut rest): (AppendHead, Bytes) = decode(message)?;
+    let mut entries = Vec::new();
+    for (index, len) in head.entries {
+        if rest.len() < len as usize {
+            return Err(wrong());
+        }
+        entries.push(decode_entry(&LogEntry { index, payload: rest.split_to(len as usize) })?);
+    }
+    let request = AppendEntriesRequest {
+        vote: decode_vote(&head.vote)?,
+        prev_log_id: optional(head.previous.as_ref())?,
+        entries,
+        leader_commit: optional(head.committed.as_ref())?,
+    };
+    Ok((ShardId(head.shard), request))
+}
+
+pub(super) fn encode_append_answer(answer: &AppendEntriesResponse<Types>) -> Bytes {
+    let answer = match answer {
+        AppendEntriesResponse::Success => AppendAnswer::Success,
+        AppendEntriesResponse::PartialSuccess(id) => AppendAnswer::Partial(id.as_ref().map(encode_log_id)),
+        AppendEntriesResponse::Conflict => AppendAnswer::Conflict,
+        AppendEntriesResponse::HigherVote(vote) => AppendAnswer::HigherVote(encode_vote(vote).to_vec()),
+    };
+    encode(&answer, 0).freeze()
+}
+
+pub(super) fn decode_append_answer(message: Bytes) -> io::Result<AppendEntriesResponse<Types>> {
+    Ok(match decode(message)?.0 {
+        AppendAnswer::Success => AppendEntriesResponse::Success,
+        AppendAnswer::Partial(id) => AppendEntriesResponse::PartialSuccess(optional(id.as_ref())?),
+        AppendAnswer::Conflict => AppendEntriesResponse::Conflict,
+        AppendAnswer::HigherVote(vote) => AppendEntriesResponse::HigherVote(decode_vote(&vote)?),
+    })
+}
+
+pub(super) fn encode_vote_request(shard: ShardId, request: &VoteRequest<Types>) -> Bytes {
+    let ask = Ask {
+        shard: shard.0,
+        vote: encode_vote(&request.vote).to_vec(),
+        last: request.last_log_id.as_ref().map(encode_log_id),
+        transfer: request.leadership_transfer,
+    };
+    encode(&ask, 0).freeze()
+}
+
+pub(super) fn decode_vote_request(message: Bytes) -> io::Result<(ShardId, VoteRequest<Types>)> {
+    let (ask, _): (Ask, Bytes) = decode(message)?;
+    let request = VoteRequest {
+        vote: decode_vote(&ask.vote)?,
+        last_log_id: optional(ask.last.as_ref())?,
+        leadership_transfer: ask.transfer,
+    };
+    Ok((ShardId(ask.shard), request))
+}
+
+pub(super) fn encode_vote_answer(answer: &VoteResponse<Types>) -> Bytes {
+    let answer = VoteAnswer {
+        vote: encode_vote(&answer.vote).to_vec(),
+        granted: answer.vote_granted,
+        last: answer.last_log_id.as_ref().map(encode_log_id),
+    };
+    encode(&answer, 0).freeze()
+}
+
+pub(super) fn decode_vote_answer(message: Bytes) -> io::Result<VoteResponse<Types>> {
+    let (answer, _): (VoteAnswer, Bytes) = decode(message)?;
+    Ok(VoteResponse {
+        vote: decode_vote(&answer.vote)?,
+        vote_granted: answer.granted,
+        last_log_id: optional(answer.last.as_ref())?,
+    })
+}
+
+/// A proposal for the leader: the command follows the head.
+pub(super) fn encode_proposal(shard: ShardId, command: &Bytes) -> Bytes {
+    let mut message = encode(&shard.0, command.len());
+    message.extend_from_slice(command);
+    message.freeze()
+}
+
+pub(super) fn decode_proposal(message: Bytes) -> io::Result<(ShardId, Bytes)> {
+    let (shard, command) = decode(message)?;
+    Ok((ShardId(shard), command))
+}
+
+/// Any small value.
+pub(super) fn encode_value(value: &impl Serialize) -> Bytes {
+    encode(value, 0).freeze()
+}
+
+pub(super) fn decode_value<T: DeserializeOwned>(message: Bytes) -> io::Result<T> {
+    Ok(decode(message)?.0)
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

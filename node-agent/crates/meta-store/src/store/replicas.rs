@@ -1,0 +1,259 @@
+//! Replicas on other nodes: what they ask, and fetching what this node lacks.
+//!
+//! Invariants: a replica begins with a snapshot of another one, never with an empty file, since the first rows of a
+//! shard are not in its log; a snapshot is whole on the drives before the log forgets what it covers; a node that lost
+//! its metadata never votes under its old number (it would forget what it promised): it must be removed and join anew.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
+use futures_util::FutureExt;
+use grid_types::{ErrorCode, NodeId, ShardId};
+use rpc::{Body, CALL_BYTES_MAX, Caller, RpcError, Service, collect, once};
+use tokio::sync::{mpsc, watch};
+
+use super::homes::ReceivedHead;
+use super::routing::decode_range;
+use super::{Inner, blocking, io};
+use crate::MetaError;
+use crate::group::{Request, SNAPSHOT, parse_request};
+use crate::root::RecordKind;
+use crate::state::{Action, CommandError, Proposal, ShardRange};
+
+/// Between two looks at what this node should hold.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A snapshot's sender may pause so long.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
+/// Pieces of a snapshot in flight: 256 KiB each.
+const PIECES_WAITING_MAX: usize = 4;
+/// Snapshots that are sent at a time; each holds up the checkpoints of its shard.
+const SENDING_MAX: usize = 2;
+/// The map's ranges read in one page.
+const RANGES_PAGE: usize = 1_024;
+
+/// Answers other nodes about the groups of this one.
+pub(super) struct MetaService {
+    inner: Weak<Inner>,
+    sending: Arc<tokio::sync::Semaphore>,
+}
+
+impl MetaService {
+    pub(super) fn new(inner: &Arc<Inner>) -> Self {
+        Self { inner: Arc::downgrade(inner), sending: Arc::new(tokio::sync::Semaphore::new(SENDING_MAX)) }
+    }
+}
+
+impl Service for MetaService {
+    fn answer(&self, caller: Caller, method: &str, body: Body) -> BoxFuture<'static, Result<Body, RpcError>> {
+        let (inner, method, sending) = (self.inner.upgrade(), method.to_owned(), self.sending.clone());
+        async move {
+            let gone = || RpcError::new(ErrorCode::Unavailable, "the metadata store is shut down");
+            let inner = inner.ok_or_else(gone)?;
+            let message = collect(body, CALL_BYTES_MAX).await?;
+            if method == "snapshot" {
+                let shard: u64 = postcard::from_bytes(&message)
+                    .map_err(|error| RpcError::new(ErrorCode::InvalidArgument, error.to_string()))?;
+                let permit = sending.try_acquire_owned();
+                let busy = |_| RpcError::new(ErrorCode::SlowDown, "other snapshots are being sent");
+                return inner.send_snapshot(ShardId(shard), permit.map_err(busy)?).await;
+            }
+            let (shard, request) = parse_request(&method, message)?;
+            let answer = match request {
+                Request::Ask(question) => inner.group(shard)?.answer(question).await?,
+                Request::Propose(command) => {
+                    let command = inner.restamped(shard, &command)?;
+                    inner.group(shard)?.answer_proposal(command).await?
+                }
+                Request::Install(leadership) => {
+                    let stored = inner.log.group(shard).state().vote;
+                    let refusal = leadership.refusal(stored.as_ref());
+                    match refusal.map_err(|error| RpcError::new(ErrorCode::Corrupt, error.to_string()))? {
+                        Some(refusal) => refusal,
+                        None => {
+                            inner.take_over(shard, caller.node).await?;
+                            leadership.followed()
+                        }
+                    }
+                }
+            };
+            Ok(once(answer))
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    /// A proposal of another node, with this node's clock: the leader alone gives stamps.
+    fn restamped(&self, shard: ShardId, command: &[u8]) -> Result<Bytes, MetaError> {
+        let proposal = Proposal::decode(command).map_err(|error| error.of_shard(shard))?;
+        self.check_writable(shard, &proposal.action)?;
+        let proposal = Proposal { stamp: self.clock.now(), ..proposal };
+        Ok(proposal.encode().map_err(MetaError::from)?.into())
+    }
+
+    /// May this be proposed here now?
+    pub(super) fn check_writable(&self, shard: ShardId, action: &Action) -> Result<(), MetaError> {
+        if let Some(reason) = self.read_only.read().clone() {
+            return Err(MetaError::ReadOnly(reason));
+        }
+        self.room.check(shard, action)
+    }
+
+    /// Head and pieces of a shard's image.
+    async fn send_snapshot(
+        &self,
+        shard: ShardId,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Body, RpcError> {
+        let (file, _) = self.group(shard)?.file()?;
+        let image = blocking(move || file.image().map_err(|error| error.of_shard(shard))).await?;
+        let head = ReceivedHead::of(&image.durable).encode();
+        let (pieces, sent) = mpsc::channel(PIECES_WAITING_MAX);
+        tokio::task::spawn_blocking(move || {
+            let (mut image, _permit) = (image, permit);
+            loop {
+                let piece = image
+                    .next_chunk()
+                    .map(|chunk| chunk.map(Bytes::from))
+                    .map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()));
+                let Some(piece) = piece.transpose() else { return };
+                let failed = piece.is_err();
+                // Who fetches may have gone.
+                if pieces.blocking_send(piece).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let rest = stream::unfold(sent, |mut sent| async move { sent.recv().await.map(|piece| (piece, sent)) });
+        Ok(stream::once(async move { Ok(head) }).chain(rest).boxed())
+    }
+
+    /// Fetches a snapshot of a shard from a node and keeps it on the drives. Returns what it covers.
+    async fn fetch_snapshot(&self, shard: ShardId, from: NodeId) -> Result<ReceivedHead, MetaError> {
+        let unavailable = |reason: String| MetaError::Unavailable { shard, reason };
+        let network = self.peers.network().ok_or_else(|| unavailable("there are no other nodes".to_owned()))?;
+        let message = postcard::to_allocvec(&shard.0).expect("a number encodes");
+        let answer = network.send(from, SNAPSHOT, once(message.into()), SNAPSHOT_PATIENCE);
+        let mut body = answer.await.map_err(|error| unavailable(format!("node {from}: {error}")))?;
+        let broken = |error: RpcError| unavailable(format!("node {from} broke off its snapshot: {error}"));
+        // The head is a piece of its own, which the network may have cut.
+        let mut buffer: Vec<u8> = Vec::new();
+        let (head, rest) = loop {
+            let piece = body.next().await;
+            let piece = piece.ok_or_else(|| unavailable(format!("node {from} sent no snapshot")))?;
+            buffer.extend_from_slice(&piece.map_err(broken)?);
+            if let Some((head, used)) = ReceivedHead::decode(&buffer)? {
+                break (head, Bytes::from(buffer).slice(used..));
+            }
+        };
+        let (pieces, received) = mpsc::channel::<Result<Bytes, MetaError>>(PIECES_WAITING_MAX);
+        let (homes, durable) = (self.homes.clone(), head.durable());
+        let writing = tokio::task::spawn_blocking(move || homes.receive_snapshot(shard, &durable, received));
+        let feed = async move {
+            if !rest.is_empty() && pieces.send(Ok(rest)).await.is_err() {
+                return;
+            }
+            while let Some(piece) = body.next().await {
+                if pieces.send(piece.map_err(broken)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        feed.await;
+        writing.await.map_err(|error| io("a task")(std::io::Error::other(error)))??;
+        Ok(head)
+    }
+
+    /// The leader at `from` purged what this replica would need next: goes on from its snapshot.
+    pub(super) async fn take_over(&self, shard: ShardId, from: NodeId) -> Result<(), MetaError> {
+        let group = self.group(shard)?;
+        let head = self.fetch_snapshot(shard, from).await?;
+        let log = self.log.group(shard);
+        let exchange = async move {
+            let Some(index) = head.index().filter(|index| log.state().last < Some(*index)) else {
+                return Ok(());
+            };
+            log.purge_through(index, head.log_id()).await?;
+            tracing::info!(%shard, index, "a replica goes on from another node's snapshot");
+            Ok(())
+        };
+        group.exchange(exchange.boxed()).await
+    }
+
+    /// Makes a replica of a shard that this node holds nothing of, from whichever member has it.
+    pub(super) async fn join_shard(&self, shard: ShardId) -> Result<(), MetaError> {
+        let mut last = MetaError::Unavailable { shard, reason: "there are no other nodes".to_owned() };
+        for member in self.peers.others() {
+            let head = match self.fetch_snapshot(shard, member.node).await {
+                Ok(head) => head,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            if let Some(index) = head.index() {
+                self.log.group(shard).purge_through(index, head.log_id()).await?;
+            }
+            self.start_group(shard).await?;
+            tracing::info!(%shard, from = %member.node, "this node replicates a metadata shard");
+            return Ok(());
+        }
+        Err(last)
+    }
+
+    /// The map as this node's replica of the root shard has it; may be behind.
+    pub(super) async fn known_ranges(&self) -> Result<Vec<(ShardId, ShardRange)>, MetaError> {
+        let (file, _) = self.group(ShardId::ROOT)?.file()?;
+        let page = self.readers.run(move || {
+            file.read(|view| view.records(RecordKind::ShardRange, None, RANGES_PAGE))
+        });
+        let page = page.await.ok_or_else(|| self.closed_error(ShardId::ROOT))?;
+        let page = page.map_err(|error| match error {
+            CommandError::Refused(refusal) => refusal.into(),
+            CommandError::State(error) => error.of_shard(ShardId::ROOT),
+        })?;
+        page.iter().map(|record| decode_range(&record.key, &record.value)).collect()
+    }
+
+    /// One look: shards of the map that this node lacks are fetched, groups that it leads follow the members.
+    async fn look(self: &Arc<Self>) -> Result<(), MetaError> {
+        let parents: Vec<ShardId> = self.groups.read().keys().copied().collect();
+        for parent in parents {
+            let (file, _) = self.group(parent)?.file()?;
+            let split = file.writer().split().cloned();
+            if let Some(split) = split.filter(|split| split.committed) {
+                self.ensure_born(parent, split.child).await?;
+            }
+        }
+        for (shard, range) in self.known_ranges().await? {
+            self.map.write().insert_new(range.start, shard);
+            if !self.groups.read().contains_key(&shard) {
+                self.join_shard(shard).await?;
+            }
+        }
+        let members = self.peers.members();
+        let groups: Vec<_> = self.groups.read().values().cloned().collect();
+        for group in groups {
+            group.follow_members(&members).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks until `stop`.
+pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.look().await {
+            tracing::debug!(%error, "replicas are not all as they should be; it is tried again");
+        }
+    }
+}
+

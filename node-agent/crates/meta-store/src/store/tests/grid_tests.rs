@@ -1,0 +1,327 @@
+//! Several nodes in one process, joined by a network that a test can cut.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use grid_types::{ErrorCode, NodeId, ShardId};
+use rpc::Services;
+use rpc::memory::MemoryNet;
+use std::sync::Arc;
+use sys::{RealClock, RealRandom};
+
+use super::fixture::{Folders, bucket, key, put_inline, runtime};
+use crate::log::LogConfig;
+use crate::query::ListQuery;
+use crate::{MetaConfig, MetaMember, MetaPeers, MetaStore};
+
+/// How long a grid may take to come to what a test waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct GridNode {
+    number: u64,
+    folders: Folders,
+    store: MetaStore,
+}
+
+struct Grid {
+    net: MemoryNet,
+    config: MetaConfig,
+    members: Vec<MetaMember>,
+    nodes: Vec<GridNode>,
+}
+
+fn id(number: u64) -> NodeId {
+    NodeId::from_bytes([number as u8; 16])
+}
+
+impl Grid {
+    async fn found(config: MetaConfig) -> Self {
+        let mut grid = Self { net: MemoryNet::default(), config, members: Vec::new(), nodes: Vec::new() };
+        grid.add(true).await;
+        grid
+    }
+
+    async fn of(nodes: usize, config: MetaConfig) -> Self {
+        let mut grid = Self::found(config).await;
+        for _ in 1..nodes {
+            grid.add(false).await;
+        }
+        grid.until_voters(ShardId(1), crate::group::voters_wanted(nodes)).await;
+        grid.until_voters(ShardId::ROOT, crate::group::voters_wanted(nodes)).await;
+        grid
+    }
+
+    async fn add(&mut self, founder: bool) {
+        let number = self.nodes.len() as u64 + 1;
+        self.members.push(MetaMember { number, node: id(number), alive: true });
+        self.tell();
+        let folders = Folders::new(1);
+        let services = Services::default();
+        let network = self.net.join(id(number), services.clone());
+        let peers = MetaPeers::new(number, network, self.members.clone());
+        let (home, config) = (folders.home(), self.config.clone());
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let store = if founder {
+            MetaStore::found_among(home, config, clock, random, peers).await.unwrap()
+        } else {
+            MetaStore::join(home, config, clock, random, peers).await.unwrap()
+        };
+        store.serve(&services);
+        self.nodes.push(GridNode { number, folders, store });
+    }
+
+    fn tell(&self) {
+        for node in &self.nodes {
+            node.store.peers().set_members(self.members.clone());
+        }
+    }
+
+    fn store(&self, number: u64) -> &MetaStore {
+        &self.nodes.iter().find(|node| node.number == number).unwrap().store
+    }
+
+    /// Nobody hears of the node any more, and the others are told so.
+    async fn kill(&mut self, number: u64) {
+        self.net.leave(id(number));
+        self.store(number).shutdown().await;
+        self.mark(number, false);
+    }
+
+    fn mark(&mut self, number: u64, alive: bool) {
+        for member in self.members.iter_mut().filter(|member| member.number == number) {
+            member.alive = alive;
+        }
+        self.tell();
+    }
+
+    async fn restart(&mut self, number: u64) {
+        self.mark(number, true);
+        let services = Services::default();
+        let network = self.net.join(id(number), services.clone());
+        let peers = MetaPeers::new(number, network, self.members.clone());
+        let node = self.nodes.iter_mut().find(|node| node.number == number).unwrap();
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let opened = MetaStore::open_among(node.folders.home(), self.config.clone(), clock, random, peers);
+        node.store = opened.await.unwrap();
+        node.store.serve(&services);
+    }
+
+    fn leader(&self, shard: ShardId) -> Option<u64> {
+        self.nodes.iter().find(|node| node.store.leads(shard)).map(|node| node.number)
+    }
+
+    async fn until_voters(&self, shard: ShardId, count: usize) {
+        until(|| {
+            let voters = self.nodes.iter().filter_map(|node| {
+                let group = node.store.inner.groups.read().get(&shard).cloned()?;
+                group.leads().then(|| group.voters().ok()).flatten()
+            });
+            let voters: Vec<BTreeSet<u64>> = voters.collect();
+            voters.len() == 1 && voters[0].len() == count
+        })
+        .await;
+    }
+
+    async fn shutdown(self) {
+        for node in &self.nodes {
+            node.store.shutdown().await;
+        }
+    }
+}
+
+async fn until(mut happened: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(tokio::time::Instant::now() < deadline, "it did not happen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn keys(store: &MetaStore, bucket: grid_types::BucketId) -> Vec<String> {
+    let page = store.list(bucket, ListQuery { limit: 1_000, ..ListQuery::default() }).await.unwrap();
+    assert!(!page.truncated);
+    page.entries.iter().map(|entry| entry.text().to_owned()).collect()
+}
+
+#[test]
+fn a_grid_grows_from_one_to_four_and_every_node_answers_the_same() {
+    runtime().block_on(async {
+        let mut grid = Grid::found(MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        let mut stored = Vec::new();
+        for number in 1..=4u64 {
+            if number > 1 {
+                grid.add(false).await;
+            }
+            for writer in 1..=number {
+                let text = format!("{number}-{writer}");
+                let op = grid.store(writer).new_op();
+                let written = grid.store(writer).commit(op, put_inline(&photos, &text, number * 10 + writer, b"x"));
+                written.await.unwrap();
+                stored.push(text);
+                for reader in 1..=number {
+                    assert_eq!(keys(grid.store(reader), photos.id).await, stored, "from {reader} by {writer}");
+                }
+            }
+        }
+        grid.until_voters(ShardId(1), 3).await;
+        grid.until_voters(ShardId::ROOT, 3).await;
+
+        // A bucket made through the last node is there on the first at once, and gone at once.
+        let videos = bucket(2, "videos");
+        grid.store(4).create_bucket(videos.clone(), vec![2]).await.unwrap();
+        assert_eq!(grid.store(1).bucket(&videos.name).await.unwrap().unwrap().id, videos.id);
+        grid.store(2).delete_bucket(&videos.name).await.unwrap();
+        assert_eq!(grid.store(3).bucket(&videos.name).await.unwrap(), None);
+        assert_eq!(grid.store(1).bucket(&videos.name).await.unwrap(), None, "it was remembered there");
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn writes_go_on_when_the_leader_dies_and_it_catches_up_when_it_is_back() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        let mut stored = Vec::new();
+        for round in 0..3u64 {
+            let dead = grid.leader(ShardId(1)).unwrap();
+            grid.kill(dead).await;
+            let alive = if dead == 1 { 2 } else { 1 };
+            let text = format!("round {round}");
+            let op = grid.store(alive).new_op();
+            grid.store(alive).commit(op, put_inline(&photos, &text, round, b"x")).await.unwrap();
+            stored.push(text);
+            grid.restart(dead).await;
+            assert_eq!(keys(grid.store(dead), photos.id).await, stored);
+        }
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn a_node_that_is_cut_off_neither_writes_nor_reads() {
+    runtime().block_on(async {
+        let grid = Grid::of(3, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        let cut = grid.leader(ShardId(1)).unwrap();
+        grid.net.isolate(&[id(cut)]);
+        let other = if cut == 1 { 2 } else { 1 };
+        let op = grid.store(other).new_op();
+        grid.store(other).commit(op, put_inline(&photos, "new", 1, b"x")).await.unwrap();
+
+        let lonely = grid.store(cut);
+        let (op, new) = (lonely.new_op(), key("new"));
+        let (write, read) = tokio::join!(
+            lonely.commit(op, put_inline(&photos, "lonely", 2, b"y")),
+            lonely.object(photos.id, &new, None)
+        );
+        assert_eq!(write.unwrap_err().code(), ErrorCode::Unavailable);
+        assert_eq!(read.unwrap_err().code(), ErrorCode::Unavailable);
+
+        grid.net.heal();
+        assert!(lonely.object(photos.id, &key("new"), None).await.unwrap().is_some());
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn a_replica_that_missed_what_was_purged_goes_on_from_a_snapshot() {
+    runtime().block_on(async {
+        let config = MetaConfig {
+            checkpoint_tail_bytes: 20_000,
+            log_entries_kept: 5,
+            maintenance_period: Duration::from_millis(20),
+            log: LogConfig::default(),
+            ..MetaConfig::default()
+        };
+        let mut grid = Grid::of(3, config).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        let away = (1..=3).find(|number| grid.leader(ShardId(1)) != Some(*number)).unwrap();
+        grid.kill(away).await;
+        let writer = grid.leader(ShardId(1)).unwrap();
+        for number in 0..200u64 {
+            let op = grid.store(writer).new_op();
+            let text = format!("{number:03}");
+            grid.store(writer).commit(op, put_inline(&photos, &text, number, &[7; 1_000])).await.unwrap();
+        }
+        let purged = |number: u64| grid.store(number).inner.log.group(ShardId(1)).state().purged;
+        until(|| purged(writer).is_some_and(|(index, _)| index > 100)).await;
+
+        grid.restart(away).await;
+        assert_eq!(keys(grid.store(away), photos.id).await.len(), 200);
+        let log = grid.store(away).inner.log.group(ShardId(1)).state();
+        assert!(log.purged.is_some_and(|(index, _)| index > 100), "it came by a snapshot");
+
+        // And it is a full voter again: the other follower may go.
+        let other = (1..=3).find(|number| *number != away && *number != writer).unwrap();
+        grid.kill(other).await;
+        let op = grid.store(away).new_op();
+        grid.store(away).commit(op, put_inline(&photos, "last", 999, b"x")).await.unwrap();
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn a_dead_voter_is_replaced_by_a_replica() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(4, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        for dead in [2, 3] {
+            grid.kill(dead).await;
+            if dead == 2 {
+                until(|| {
+                    let group = grid.store(1).inner.groups.read().get(&ShardId(1)).cloned().unwrap();
+                    group.voters().is_ok_and(|voters| voters == BTreeSet::from([1, 3, 4]))
+                })
+                .await;
+                let root = grid.store(1).inner.groups.read().get(&ShardId::ROOT).cloned().unwrap();
+                until(|| root.voters().is_ok_and(|voters| voters == BTreeSet::from([1, 3, 4]))).await;
+            }
+        }
+        let op = grid.store(4).new_op();
+        grid.store(4).commit(op, put_inline(&photos, "still", 1, b"x")).await.unwrap();
+        assert_eq!(keys(grid.store(1), photos.id).await, ["still"]);
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
+    runtime().block_on(async {
+        let grid = Grid::of(3, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(2).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        for number in 0..300u64 {
+            let op = grid.store(1).new_op();
+            grid.store(1).commit(op, put_inline(&photos, &format!("{number:03}"), number, b"x")).await.unwrap();
+        }
+        let leader = grid.leader(ShardId(1)).unwrap();
+        let writes = async {
+            for number in 300..400u64 {
+                let store = grid.store(number % 3 + 1);
+                let op = store.new_op();
+                store.commit(op, put_inline(&photos, &format!("{:03}x", number % 300), number, b"x")).await.unwrap();
+            }
+        };
+        let (split, ()) = tokio::join!(grid.store(leader).split_shard(ShardId(1)), writes);
+        let child = split.unwrap().expect("it has keys enough");
+        grid.until_voters(child, 3).await;
+        for number in 1..=3 {
+            assert_eq!(keys(grid.store(number), photos.id).await.len(), 400, "from node {number}");
+        }
+        // A bucket made after the split has its stub in both, from whichever node.
+        let videos = bucket(2, "videos");
+        grid.store(3).create_bucket(videos.clone(), vec![1]).await.unwrap();
+        let op = grid.store(2).new_op();
+        grid.store(2).commit(op, put_inline(&videos, "v", 1, b"x")).await.unwrap();
+        let refused = grid.store(1).delete_bucket(&videos.name).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::BucketNotEmpty);
+        grid.shutdown().await;
+    });
+}

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use grid_types::{ErrorCode, ShardId};
-use openraft::raft::{AppendEntriesRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use rpc::RpcError;
 
 use super::encoding::{decode_vote, encode_vote};
 use super::supervisor::Group;
 use super::types::{Types, Vote};
-use super::wire;
+use super::wire::{self, InstallOrder, Installed};
 use crate::MetaError;
+use crate::log::GroupLogState;
 
 /// A request of another node.
 pub(crate) enum Request {
@@ -31,21 +32,31 @@ enum Asked {
     ReadIndex,
 }
 
-/// By what vote a node says that it leads.
-pub(crate) struct Leadership(Vote);
+/// By what vote a node says that it leads, and how far its snapshot reaches.
+pub(crate) struct Leadership {
+    vote: Vote,
+    index: Option<u64>,
+}
 
 impl Leadership {
-    /// The answer where a higher vote is stored here: the caller leads no more.
-    pub(crate) fn refusal(&self, stored: Option<&Bytes>) -> std::io::Result<Option<Bytes>> {
-        let stored = stored.map(|bytes| decode_vote(bytes)).transpose()?;
-        let newer = stored.filter(|stored| stored > &self.0);
-        Ok(newer.map(|vote| wire::encode_value(&encode_vote(&vote).to_vec())))
+    /// The answer where nothing is to be installed: a higher vote is stored here, so the caller leads no more, or what
+    /// its snapshot covers is here.
+    pub(crate) fn settled(&self, log: &GroupLogState) -> std::io::Result<Option<Bytes>> {
+        let stored = log.vote.as_ref().map(|bytes| decode_vote(bytes)).transpose()?;
+        if let Some(newer) = stored.filter(|stored| stored > &self.vote) {
+            return Ok(Some(answer(&newer, true)));
+        }
+        Ok((log.last >= self.index).then(|| answer(&self.vote, true)))
     }
 
-    /// The answer once the snapshot is installed.
-    pub(crate) fn followed(&self) -> Bytes {
-        wire::encode_value(&encode_vote(&self.0).to_vec())
+    /// The answer while it is fetched.
+    pub(crate) fn pending(&self) -> Bytes {
+        answer(&self.vote, false)
     }
+}
+
+fn answer(vote: &Vote, done: bool) -> Bytes {
+    wire::encode_value(&Installed { vote: encode_vote(vote).to_vec(), done })
 }
 
 /// Reads a message; the shard it is for, and what it asks.
@@ -59,8 +70,10 @@ pub(crate) fn parse_request(method: &str, message: Bytes) -> Result<(ShardId, Re
         }
         "read-index" => wire::decode_value(message).map(|shard| (ShardId(shard), ask(Asked::ReadIndex))),
         "propose" => wire::decode_proposal(message).map(|(shard, command)| (shard, Request::Propose(command))),
-        "install" => wire::decode_value::<(u64, Vec<u8>)>(message)
-            .and_then(|(shard, vote)| Ok((ShardId(shard), Request::Install(Leadership(decode_vote(&vote)?))))),
+        "install" => wire::decode_value::<(u64, InstallOrder)>(message).and_then(|(shard, order)| {
+            let leadership = Leadership { vote: decode_vote(&order.vote)?, index: order.index };
+            Ok((ShardId(shard), Request::Install(leadership)))
+        }),
         _ => {
             let detail = format!("metadata knows no method `{method}`; another release may");
             return Err(RpcError::new(ErrorCode::NotImplemented, detail));
@@ -86,6 +99,9 @@ impl Group {
         match question.0 {
             Asked::Append(request) => {
                 let answer = raft()?.append_entries(request).await.map_err(unavailable)?;
+                if matches!(answer, AppendEntriesResponse::Success) {
+                    *self.shared.heard.lock() = Some(tokio::time::Instant::now());
+                }
                 Ok(wire::encode_append_answer(&answer))
             }
             Asked::Vote(request) => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use grid_types::ErrorCode;
-use openraft::ReadPolicy;
+use openraft::{Instant as _, ReadPolicy};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use parking_lot::Mutex;
@@ -123,6 +123,20 @@ impl Group {
             caught_up.map_err(|_| self.unavailable("this replica lags behind"))?;
         }
         Ok(running.file)
+    }
+
+    /// The last entry applied here, if this replica heard from a live leader within `age`.
+    pub(crate) fn fresh(&self, age: Duration) -> Option<u64> {
+        let raft = self.running().ok()?.raft;
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let heard = if metrics.state.is_leader() {
+            metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed())
+        } else {
+            self.shared.heard.lock().map(|heard| heard.elapsed())
+        };
+        let applied = metrics.last_applied.map(|id| id.index);
+        applied.filter(|_| heard.is_some_and(|heard| heard <= age))
     }
 
     /// Takes part in the next question to the leader, which is asked once the one before is answered.

@@ -18,11 +18,13 @@ use rpc::{Fate, Method, NetworkExt, RpcError};
 use super::encoding::{decode_vote, encode_vote};
 use super::state_machine::SnapshotSource;
 use super::types::{Types, Voter};
-use super::wire;
+use super::wire::{self, InstallOrder, Installed};
 use crate::peers::MetaPeers;
 
-/// How long a replica may take to fetch and install a snapshot.
-const INSTALL_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a replica may take to say how far its fetching of a snapshot is.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two such questions.
+const INSTALL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes ways to the other voters of one group.
 pub(super) struct Peers {
@@ -101,22 +103,30 @@ impl RaftNetworkV2<Types> for Peer {
         wire::decode_vote_answer(answer).map_err(undecodable)
     }
 
-    /// The replica is told to fetch one from here; it answers once it runs on it.
+    /// The replica is told to fetch one from here, and asked until it runs on it.
     async fn full_snapshot(
         &mut self,
         vote: VoteOf<Types>,
-        _snapshot: SnapshotOf<Types, SnapshotSource>,
+        snapshot: SnapshotOf<Types, SnapshotSource>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let message = wire::encode_value(&(self.shard.0, encode_vote(&vote).to_vec()));
-        let called = self.call(wire::INSTALL, message, INSTALL_PATIENCE);
-        let answer = tokio::select! {
-            answer = called => answer.map_err(StreamingError::from)?,
-            closed = cancel => return Err(StreamingError::Closed(closed)),
+        let index = snapshot.meta.last_log_id.map(|id| id.index);
+        let order = InstallOrder { vote: encode_vote(&vote).to_vec(), index };
+        let message = wire::encode_value(&(self.shard.0, order));
+        let install = async {
+            loop {
+                let answer = self.call(wire::INSTALL, message.clone(), INSTALL_PATIENCE).await?;
+                let answer: Installed = wire::decode_value(answer).map_err(undecodable)?;
+                if answer.done {
+                    return decode_vote(&answer.vote).map_err(undecodable);
+                }
+                tokio::time::sleep(INSTALL_PAUSE).await;
+            }
         };
-        let vote: Vec<u8> = wire::decode_value(answer).map_err(|error| StreamingError::from(undecodable(error)))?;
-        let vote = decode_vote(&vote).map_err(|error| StreamingError::from(undecodable(error)))?;
-        Ok(SnapshotResponse::new(vote))
+        tokio::select! {
+            vote = install => Ok(SnapshotResponse::new(vote.map_err(StreamingError::from)?)),
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
     }
 }

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     pub shard: ShardId,
     pub peers: MetaPeers,
     pub reads: ReadGate,
+    /// When a leader last spoke to this replica.
+    pub heard: Mutex<Option<tokio::time::Instant>>,
     running: RwLock<Option<Running>>,
     serving: AtomicBool,
     restarts: AtomicU64,
@@ -120,6 +122,7 @@ impl Group {
             shard: settings.shard,
             peers: settings.peers.clone(),
             reads: ReadGate::default(),
+            heard: Mutex::new(None),
             exchanges,
             running: RwLock::new(None),
             serving: AtomicBool::new(false),

@@ -63,6 +63,22 @@ struct VoteAnswer {
     last: Option<Vec<u8>>,
 }
 
+/// Fetch a snapshot that covers `index` from the caller, which leads by `vote`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct InstallOrder {
+    pub vote: Vec<u8>,
+    pub index: Option<u64>,
+}
+
+/// How far a replica is with that.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Installed {
+    /// The highest vote that it knows.
+    pub vote: Vec<u8>,
+    /// It runs on the snapshot, or will not install one of this caller.
+    pub done: bool,
+}
+
 /// A message that does not decode: another release, or a bug.
 fn wrong() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a message of another node does not decode")

@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grid_types::{BucketId, BucketName, ErrorCode, ShardId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::routing::Patience;
 use super::{Inner, MetaStore};
 use crate::query::Usage;
 use crate::root::{Bucket, Expect, Record, RecordKind, RecordWrite};
@@ -20,6 +22,8 @@ use crate::{Command, MetaError};
 const BUCKET_VERSION: u8 = 1;
 /// Buckets whose row is remembered: about 1 KiB each.
 const BUCKETS_CACHED_MAX: usize = 1_024;
+/// A replica of the root shard answers what it knows if it heard from the leader so recently.
+const REPLICA_AGE_MAX: Duration = Duration::from_secs(1);
 /// Records read in one page.
 const RECORDS_PAGE: usize = 256;
 /// Generation of a bucket's first wrapped key.
@@ -34,20 +38,35 @@ struct StoredBucket {
 /// Rows of buckets by name.
 #[derive(Default)]
 pub(super) struct BucketCache {
-    rows: Mutex<HashMap<BucketName, Arc<Bucket>>>,
+    rows: Mutex<HashMap<BucketName, Known>>,
+}
+
+struct Known {
+    bucket: Arc<Bucket>,
+    /// What this node's replica of the root shard had applied when it was read: with more applied, it is read again.
+    /// `None` where this node itself has just written it.
+    as_of: Option<u64>,
 }
 
 impl BucketCache {
-    fn get(&self, name: &BucketName) -> Option<Arc<Bucket>> {
-        self.rows.lock().get(name).cloned()
+    /// A bucket that is known as of `applied`; `None` for that = nobody else writes.
+    fn get(&self, name: &BucketName, applied: Option<u64>) -> Option<Arc<Bucket>> {
+        let rows = self.rows.lock();
+        let known = rows.get(name)?;
+        (applied.is_none() || known.as_of == applied).then(|| known.bucket.clone())
     }
 
-    fn put(&self, bucket: &Bucket) {
+    fn put(&self, bucket: &Bucket, as_of: Option<u64>) {
         let mut rows = self.rows.lock();
         if rows.len() >= BUCKETS_CACHED_MAX {
             rows.clear();
         }
-        rows.insert(bucket.name.clone(), Arc::new(bucket.clone()));
+        rows.insert(bucket.name.clone(), Known { bucket: Arc::new(bucket.clone()), as_of });
+    }
+
+    fn name_of(&self, bucket: BucketId) -> Option<BucketName> {
+        let rows = self.rows.lock();
+        rows.values().find(|row| row.bucket.id == bucket).map(|row| row.bucket.name.clone())
     }
 
     fn forget(&self, name: &BucketName) {
@@ -55,7 +74,7 @@ impl BucketCache {
     }
 
     fn forget_id(&self, bucket: BucketId) {
-        self.rows.lock().retain(|_, row| row.id != bucket);
+        self.rows.lock().retain(|_, row| row.bucket.id != bucket);
     }
 }
 
@@ -99,6 +118,27 @@ impl Inner {
             };
             answers.push(self.propose_named(next, Action::Stub(command.clone())).await?);
             done.push(next);
+            if !self.peers.is_alone() {
+                self.until_mapped(next).await?;
+            }
+        }
+    }
+
+    /// A shard that another node is splitting has given part of its range away when its child is not in the map yet:
+    /// waits until it is.
+    async fn until_mapped(&self, shard: ShardId) -> Result<(), MetaError> {
+        let mut patience = Patience::new();
+        loop {
+            let split = self.ask_named(shard, |view| view.split()).await?;
+            let Some(child) = split.filter(|split| split.committed).map(|split| split.child) else {
+                return Ok(());
+            };
+            if self.map.read().shards().contains(&child) {
+                return Ok(());
+            }
+            let reason = format!("shard {child}, split off from it, is not in the map yet");
+            patience.wait(MetaError::Unavailable { shard, reason }).await?;
+            self.reload_map().await?;
         }
     }
 
@@ -106,9 +146,14 @@ impl Inner {
         self.propose_named(ShardId::ROOT, Action::Records(writes)).await.map(|_| ())
     }
 
-    /// Undoes deletions that were cut short. Returns how many there were.
-    pub(super) async fn undo_deletions(&self) -> Result<usize, MetaError> {
+    /// Undoes deletions that were cut short. Returns how many there were. `seen`: among several nodes, deletions that
+    /// were under way at the last look; only these are undone, others may still be going on somewhere.
+    pub(super) async fn undo_deletions(
+        &self,
+        mut seen: Option<&mut Vec<(Vec<u8>, u64)>>,
+    ) -> Result<usize, MetaError> {
         let mut undone = 0;
+        let mut under_way = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
             let from = after.clone();
@@ -119,14 +164,25 @@ impl Inner {
                 .await?;
             for record in &page {
                 let stored = decode(record)?;
-                if stored.deleting {
+                if !stored.deleting {
+                    continue;
+                }
+                let mark = (record.key.clone(), record.generation);
+                if seen.as_ref().is_none_or(|seen| seen.contains(&mark)) {
                     self.reopen(&stored.bucket, record.generation).await?;
                     undone += 1;
+                } else {
+                    under_way.push(mark);
                 }
             }
             match page.last() {
                 Some(last) if page.len() >= RECORDS_PAGE => after = Some(last.key.clone()),
-                _ => return Ok(undone),
+                _ => {
+                    if let Some(seen) = &mut seen {
+                        **seen = under_way;
+                    }
+                    return Ok(undone);
+                }
             }
         }
     }
@@ -171,7 +227,7 @@ impl MetaStore {
         ];
         match self.inner.write_records(writes).await {
             Ok(()) => {
-                self.inner.buckets.put(&bucket);
+                self.inner.buckets.put(&bucket, None);
                 Ok(())
             }
             Err(error) if error.code() == ErrorCode::Conflict => {
@@ -185,16 +241,21 @@ impl MetaStore {
         }
     }
 
-    /// The bucket with this name: answered from memory where known (the stub's generation catches what is stale),
-    /// "no such bucket" only after a linearizable read.
+    /// The bucket with this name: answered from memory where known (the stub's generation catches what is stale), and
+    /// among several nodes only while this node's replica of the root shard is at most `REPLICA_AGE_MAX` old; "no such
+    /// bucket" only after a linearizable read.
     pub async fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, MetaError> {
-        if let Some(known) = self.inner.buckets.get(name) {
+        let alone = self.inner.peers.is_alone();
+        let fresh = self.inner.group(ShardId::ROOT)?.fresh(REPLICA_AGE_MAX);
+        if (alone || fresh.is_some())
+            && let Some(known) = self.inner.buckets.get(name, if alone { None } else { fresh })
+        {
             return Ok(Some(Bucket::clone(&known)));
         }
         match self.inner.bucket_row(name).await? {
             Some((_, row)) => {
                 if !row.deleting {
-                    self.inner.buckets.put(&row.bucket);
+                    self.inner.buckets.put(&row.bucket, fresh);
                 }
                 Ok(Some(row.bucket))
             }
@@ -228,7 +289,7 @@ impl MetaStore {
         self.inner.buckets.forget(&bucket.name);
         let open = StubCommand::Open { bucket: bucket.id, generation: bucket.generation };
         self.inner.in_shards(bucket.id, &open).await?;
-        self.inner.buckets.put(&bucket);
+        self.inner.buckets.put(&bucket, None);
         Ok(bucket)
     }
 
@@ -250,7 +311,16 @@ impl MetaStore {
         }
         let mut writes = vec![bucket_write(name, Expect::Generation(marked), None)];
         writes.extend(self.key_records(bucket.id).await?);
-        self.inner.write_records(writes).await?;
+        if let Err(error) = self.inner.write_records(writes).await {
+            if error.code() == ErrorCode::Conflict
+                && let Some((_, row)) = self.inner.bucket_row(name).await?
+            {
+                // Somebody took this deletion for one that was cut short, and opened the bucket again.
+                let open = StubCommand::Open { bucket: row.bucket.id, generation: row.bucket.generation };
+                self.inner.in_shards(row.bucket.id, &open).await?;
+            }
+            return Err(error);
+        }
         self.inner.in_shards(bucket.id, &StubCommand::Drop { bucket: bucket.id }).await?;
         Ok(())
     }
@@ -297,7 +367,7 @@ impl MetaStore {
             _ => return Ok(false),
         };
         let name =
-            self.inner.buckets.rows.lock().values().find(|row| row.id == bucket).map(|row| row.name.clone());
+            self.inner.buckets.name_of(bucket);
         self.inner.buckets.forget_id(bucket);
         let Some(name) = name else {
             return Ok(false);

@@ -79,6 +79,8 @@ struct Inner {
     room: RoomWatch,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Shards with a task that takes another node's snapshot over.
+    taking_over: Mutex<BTreeMap<ShardId, JoinHandle<()>>>,
     /// Shards with a task that splits them.
     splitting: Mutex<BTreeMap<ShardId, JoinHandle<()>>>,
 }
@@ -199,7 +201,7 @@ impl MetaStore {
         }
         if alone {
             inner.finish_hand_overs().await?;
-            let undone = inner.undo_deletions().await?;
+            let undone = inner.undo_deletions(None).await?;
             if undone > 0 {
                 tracing::warn!(undone, "bucket deletions that were cut short are undone");
             }
@@ -289,6 +291,8 @@ impl MetaStore {
                 tracing::error!(%error, "a metadata task panicked");
             }
         }
+        let taking_over = std::mem::take(&mut *inner.taking_over.lock());
+        taking_over.into_values().for_each(|task| task.abort());
         let splits = std::mem::take(&mut *inner.splitting.lock());
         for (_, split) in splits {
             // A step ends at its next question, which a closed store refuses.
@@ -426,6 +430,7 @@ impl Inner {
             room: RoomWatch::new(),
             stop,
             tasks: Mutex::new(Vec::new()),
+            taking_over: Mutex::new(BTreeMap::new()),
             splitting: Mutex::new(BTreeMap::new()),
         }))
     }

@@ -25,6 +25,8 @@ use crate::state::{Action, CommandError, Proposal, ShardRange};
 
 /// Between two looks at what this node should hold.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A deletion of a bucket that is no further after so long was cut short.
+const DELETION_PATIENCE: Duration = Duration::from_secs(60);
 /// A snapshot's sender may pause so long.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
 /// Pieces of a snapshot in flight: 256 KiB each.
@@ -68,13 +70,13 @@ impl Service for MetaService {
                     inner.group(shard)?.answer_proposal(command).await?
                 }
                 Request::Install(leadership) => {
-                    let stored = inner.log.group(shard).state().vote;
-                    let refusal = leadership.refusal(stored.as_ref());
-                    match refusal.map_err(|error| RpcError::new(ErrorCode::Corrupt, error.to_string()))? {
-                        Some(refusal) => refusal,
+                    inner.group(shard)?;
+                    let settled = leadership.settled(&inner.log.group(shard).state());
+                    match settled.map_err(|error| RpcError::new(ErrorCode::Corrupt, error.to_string()))? {
+                        Some(answer) => answer,
                         None => {
-                            inner.take_over(shard, caller.node).await?;
-                            leadership.followed()
+                            inner.begin_take_over(shard, caller.node);
+                            leadership.pending()
                         }
                     }
                 }
@@ -167,8 +169,23 @@ impl Inner {
         Ok(head)
     }
 
+    /// Takes a snapshot over in the background, one of a shard at a time.
+    fn begin_take_over(self: &Arc<Self>, shard: ShardId, from: NodeId) {
+        let mut running = self.taking_over.lock();
+        if running.get(&shard).is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let inner = self.clone();
+        let task = tokio::spawn(async move {
+            if let Err(error) = inner.take_over(shard, from).await {
+                tracing::warn!(%shard, %error, "a snapshot was not taken over; it is tried again");
+            }
+        });
+        running.insert(shard, task);
+    }
+
     /// The leader at `from` purged what this replica would need next: goes on from its snapshot.
-    pub(super) async fn take_over(&self, shard: ShardId, from: NodeId) -> Result<(), MetaError> {
+    async fn take_over(&self, shard: ShardId, from: NodeId) -> Result<(), MetaError> {
         let group = self.group(shard)?;
         let head = self.fetch_snapshot(shard, from).await?;
         let log = self.log.group(shard);
@@ -245,6 +262,8 @@ impl Inner {
 
 /// Looks until `stop`.
 pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
+    let mut deletions = Vec::new();
+    let mut looked = tokio::time::Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -253,6 +272,15 @@ pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.look().await {
             tracing::debug!(%error, "replicas are not all as they should be; it is tried again");
+        }
+        let leads = inner.group(ShardId::ROOT).is_ok_and(|root| root.leads());
+        if leads && !inner.peers.is_alone() && looked.elapsed() >= DELETION_PATIENCE {
+            looked = tokio::time::Instant::now();
+            match inner.undo_deletions(Some(&mut deletions)).await {
+                Ok(0) => {}
+                Ok(undone) => tracing::warn!(undone, "bucket deletions that were cut short are undone"),
+                Err(error) => tracing::debug!(%error, "deletions of buckets cannot be looked at now"),
+            }
         }
     }
 }

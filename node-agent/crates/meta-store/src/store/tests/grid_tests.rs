@@ -173,8 +173,12 @@ fn a_grid_grows_from_one_to_four_and_every_node_answers_the_same() {
         grid.store(4).create_bucket(videos.clone(), vec![2]).await.unwrap();
         assert_eq!(grid.store(1).bucket(&videos.name).await.unwrap().unwrap().id, videos.id);
         grid.store(2).delete_bucket(&videos.name).await.unwrap();
-        assert_eq!(grid.store(3).bucket(&videos.name).await.unwrap(), None);
-        assert_eq!(grid.store(1).bucket(&videos.name).await.unwrap(), None, "it was remembered there");
+        for other in [3, 4, 1] {
+            // A replica may answer from what it knew a moment ago, but not for long.
+            while grid.store(other).bucket(&videos.name).await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
         grid.shutdown().await;
     });
 }
@@ -246,14 +250,14 @@ fn a_replica_that_missed_what_was_purged_goes_on_from_a_snapshot() {
         let writer = grid.leader(ShardId(1)).unwrap();
         for number in 0..200u64 {
             let op = grid.store(writer).new_op();
-            let text = format!("{number:03}");
-            grid.store(writer).commit(op, put_inline(&photos, &text, number, &[7; 1_000])).await.unwrap();
+            let text = format!("{:03}", number % 10);
+            grid.store(writer).commit(op, put_inline(&photos, &text, number, &[7; 2_000])).await.unwrap();
         }
         let purged = |number: u64| grid.store(number).inner.log.group(ShardId(1)).state().purged;
         until(|| purged(writer).is_some_and(|(index, _)| index > 100)).await;
 
         grid.restart(away).await;
-        assert_eq!(keys(grid.store(away), photos.id).await.len(), 200);
+        assert_eq!(keys(grid.store(away), photos.id).await.len(), 10);
         let log = grid.store(away).inner.log.group(ShardId(1)).state();
         assert!(log.purged.is_some_and(|(index, _)| index > 100), "it came by a snapshot");
 

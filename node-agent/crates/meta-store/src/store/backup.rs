@@ -119,7 +119,7 @@ impl MetaStore {
         for (shard, _) in ranges {
             inner.start_group(shard).await?;
         }
-        inner.undo_deletions().await?;
+        inner.undo_deletions(None).await?;
         Ok(Self::running(inner))
     }
 }

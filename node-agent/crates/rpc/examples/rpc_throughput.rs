@@ -13,8 +13,7 @@ use rpc::{
     Body, CALL_BYTES_MAX, Caller, Method, Network, NetworkExt, NodeKey, Peers, RpcConfig, RpcError,
     RpcServer, Service, Services, Trust, collect, once,
 };
-use rustix::process::getpid;
-use sys::{Clock, RealClock};
+use tokio::time::Instant;
 
 const ECHO: Method = Method::control("/bench/echo");
 const TAKE: Method = Method::bulk("/bench/take");
@@ -68,8 +67,7 @@ async fn drain(mut body: Body) -> Result<u64, RpcError> {
 
 /// CPU seconds of this process: fields 14 and 15 of proc(5)'s `stat`, in ticks of 10 ms.
 fn cpu_seconds() -> f64 {
-    let stat =
-        std::fs::read_to_string(format!("/proc/{}/stat", getpid().as_raw_nonzero())).unwrap_or_default();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     ticks as f64 / 100.0
@@ -77,7 +75,6 @@ fn cpu_seconds() -> f64 {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let clock = RealClock::default();
     let ((server_key, _), (client_key, _)) = (NodeKey::generate()?, NodeKey::generate()?);
     let services = Services::default();
     services.add("bench", Arc::new(Bench));
@@ -90,7 +87,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for at_once in [1, 16, 64] {
         let message = Bytes::from(vec![1; 1 << 10]);
-        let (began, cpu) = (clock.monotonic(), cpu_seconds());
+        let (began, cpu) = (Instant::now(), cpu_seconds());
         let callers = (0..at_once).map(|_| async {
             for _ in 0..CALLS / at_once {
                 peers.call(node, ECHO, message.clone(), DEADLINE).await?;
@@ -100,7 +97,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for done in join_all(callers).await {
             done?;
         }
-        let (wall, cpu) = ((clock.monotonic() - began).as_secs_f64(), cpu_seconds() - cpu);
+        let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
         let calls = (CALLS / at_once * at_once) as f64;
         println!(
             "echo of 1 KiB, {at_once:2} at once: {:.0} calls/s, {:.1} us CPU a call",
@@ -109,13 +106,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     for (what, upload) in [("there", true), ("back", false)] {
-        let (began, cpu) = (clock.monotonic(), cpu_seconds());
+        let (began, cpu) = (Instant::now(), cpu_seconds());
         if upload {
             drain(peers.send(node, TAKE, gibibyte(), DEADLINE).await?).await?;
         } else {
             drain(peers.send(node, GIVE, rpc::empty(), DEADLINE).await?).await?;
         }
-        let (wall, cpu) = ((clock.monotonic() - began).as_secs_f64(), cpu_seconds() - cpu);
+        let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
         let gigabytes = (PIECE * PIECES) as f64 / 1e9;
         println!(
             "1 GiB {what}: {:.0} MB/s, {:.2} s CPU a GB (both ends)",

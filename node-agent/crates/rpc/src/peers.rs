@@ -183,8 +183,7 @@ impl Table {
             let peer = peers
                 .get_mut(&node)
                 .ok_or_else(|| RpcError::not_sent(format!("no address of node {node} is known")))?;
-            let addresses = &peer.addresses;
-            let addresses = if addresses.is_empty() { Vec::new() } else { addresses.clone() };
+            let addresses = peer.addresses.clone();
             let slot = peer.slot(lane);
             match &slot.state {
                 State::Open(link) if !link.is_closed() => return Ok(link.clone()),
@@ -282,9 +281,9 @@ fn ended(table: &Weak<Table>, node: NodeId, lane: Lane, silent: bool) {
     if !silent || lane != Lane::Control {
         return;
     }
-    if let Some(table) = table.upgrade() {
-        if let Some(peer) = table.peers.lock().get(&node) {
-            peer.bulk.cut();
-        }
+    if let Some(table) = table.upgrade()
+        && let Some(peer) = table.peers.lock().get(&node)
+    {
+        peer.bulk.cut();
     }
 }

@@ -48,6 +48,9 @@ pub trait Network: Send + Sync + 'static {
     /// Sends a request whose body may still be growing; returns when the answer begins. `deadline` is the time to the
     /// beginning of the answer where the request is one piece; a body that moves may take longer, one that stands
     /// still for so long fails.
+    ///
+    /// A stream that nobody reads holds back others on its lane (16 of them all others, see docs/formats/rpc.md): whoever
+    /// asks for one takes it as it comes, and asks for no more than there is room for.
     fn send(
         &self,
         to: NodeId,

@@ -1,0 +1,438 @@
+//! The listener that other nodes call.
+//!
+//! Invariants: membership is asked for each request; who is not a member has few connections, short ones, small
+//! requests and open services alone; a handler that began runs to its end, whether or not its caller stays.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use grid_types::{ErrorCode, NodeId};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::link::Greeting;
+use crate::message::{Arriving, Outgoing, causes};
+use crate::stream::{Cut, Cuttable};
+use crate::tls::{Proved, cipher, proved};
+use crate::{Caller, NodeKey, RpcConfig, RpcError, Services, once, tls, wire};
+
+/// After a failed accept (no descriptors left, mostly) the loop waits so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Window of a stranger's stream; its connection's is that of all its streams.
+const STRANGER_WINDOW_BYTES: u32 = 64 << 10;
+
+/// Who belongs to the grid. Asked for each request: must be quick.
+pub trait Trust: Send + Sync + 'static {
+    /// Stands in the member list now.
+    fn is_member(&self, node: NodeId) -> bool;
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be listened on.
+    #[error("cannot listen for nodes on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The key pair does not serve for TLS.
+    #[error("the node's key cannot be used for TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A listener at work. Dropping it stops accepting and cuts its connections.
+pub struct RpcServer {
+    address: SocketAddr,
+    door: Arc<Door>,
+}
+
+struct Door {
+    config: RpcConfig,
+    trust: Arc<dyn Trust>,
+    services: Services,
+    acceptor: TlsAcceptor,
+    guests: Mutex<Guests>,
+    drain: CancellationToken,
+    connections: TaskTracker,
+    handlers: TaskTracker,
+}
+
+/// Connections, before and after their handshake.
+#[derive(Default)]
+struct Guests {
+    next: u64,
+    handshakes: usize,
+    handshakes_of: BTreeMap<IpAddr, usize>,
+    proved: BTreeMap<u64, Guest>,
+}
+
+struct Guest {
+    node: NodeId,
+    /// When it came.
+    member: bool,
+    cut: Cut,
+}
+
+impl RpcServer {
+    /// Listens (port 0 = any) and serves until `shutdown`.
+    pub async fn bind(
+        listen: SocketAddr,
+        key: &NodeKey,
+        trust: Arc<dyn Trust>,
+        services: Services,
+        config: RpcConfig,
+    ) -> Result<Self, BindError> {
+        let failed = |source| BindError::Listen { address: listen, source };
+        let tls = tls::server_config(key, tls::provider(codec::cpu_has_aes()))?;
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let door = Arc::new(Door {
+            config,
+            trust,
+            services,
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            guests: Mutex::default(),
+            drain: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            handlers: TaskTracker::new(),
+        });
+        door.connections.spawn(accept(listener, door.clone()));
+        Ok(Self { address, door })
+    }
+
+    /// The address really bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections that proved a key, now.
+    pub fn connections(&self) -> usize {
+        self.door.guests.lock().proved.len()
+    }
+
+    /// Cuts the connections of a node that was removed.
+    pub fn revoke(&self, node: NodeId) {
+        self.door.cut(|guest| guest.node == node);
+    }
+
+    /// Cuts the connections of all that came as members and are none any more. Who came as a stranger stays within
+    /// the limits of strangers.
+    pub fn close_strangers(&self) {
+        let trust = self.door.trust.clone();
+        self.door.cut(|guest| guest.member && !trust.is_member(guest.node));
+    }
+
+    /// Stops accepting, waits for requests in flight up to `drain_timeout`, then cuts. Runs to completion; dropped, it
+    /// cuts at once.
+    pub async fn shutdown(self) {
+        self.door.drain.cancel();
+        self.door.connections.close();
+        self.door.handlers.close();
+        let drained = async {
+            self.door.connections.wait().await;
+            self.door.handlers.wait().await;
+        };
+        if timeout(self.door.config.drain_timeout, drained).await.is_err() {
+            tracing::warn!(
+                connections = self.connections(),
+                "calls of other nodes outlived the drain time and are cut"
+            );
+            self.door.cut(|_| true);
+            self.door.connections.wait().await;
+        }
+    }
+}
+
+impl Drop for RpcServer {
+    fn drop(&mut self) {
+        self.door.drain.cancel();
+        self.door.cut(|_| true);
+    }
+}
+
+impl Door {
+    fn cut(&self, which: impl Fn(&Guest) -> bool) {
+        // Collected first: whoever is woken may want the lock.
+        let cuts: Vec<Cut> = {
+            let guests = self.guests.lock();
+            guests.proved.values().filter(|guest| which(guest)).map(|guest| guest.cut.clone()).collect()
+        };
+        for cut in cuts {
+            cut.now();
+        }
+    }
+
+    /// Room for one more handshake with this address?
+    fn begin_handshake(self: &Arc<Self>, address: IpAddr) -> Option<Handshake> {
+        let mut guests = self.guests.lock();
+        let all = guests.handshakes + guests.proved.len();
+        let of_address = guests.handshakes_of.get(&address).copied().unwrap_or(0);
+        if all >= self.config.connections_max
+            || guests.handshakes >= self.config.handshakes_max
+            || of_address >= self.config.handshakes_per_address_max
+        {
+            return None;
+        }
+        guests.handshakes += 1;
+        guests.handshakes_of.insert(address, of_address + 1);
+        Some(Handshake { door: self.clone(), address })
+    }
+
+    /// Room for one more connection of this node?
+    fn admit(self: &Arc<Self>, node: NodeId) -> Option<Admitted> {
+        let member = self.trust.is_member(node);
+        let mut guests = self.guests.lock();
+        let full = if member {
+            let own = guests.proved.values().filter(|guest| guest.node == node).count();
+            own >= self.config.connections_per_member_max
+        } else {
+            guests.proved.values().filter(|guest| !guest.member).count() >= self.config.strangers_max
+        };
+        if full {
+            return None;
+        }
+        let number = guests.next;
+        guests.next += 1;
+        let cut = Cut::default();
+        guests.proved.insert(number, Guest { node, member, cut: cut.clone() });
+        Some(Admitted { door: self.clone(), number, member, cut })
+    }
+}
+
+/// A handshake that counts; no longer when dropped.
+struct Handshake {
+    door: Arc<Door>,
+    address: IpAddr,
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let mut guests = self.door.guests.lock();
+        guests.handshakes -= 1;
+        if let Some(count) = guests.handshakes_of.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                guests.handshakes_of.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// A proved connection that counts; no longer when dropped.
+struct Admitted {
+    door: Arc<Door>,
+    number: u64,
+    member: bool,
+    cut: Cut,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.door.guests.lock().proved.remove(&self.number);
+    }
+}
+
+async fn accept(listener: TcpListener, door: Arc<Door>) {
+    let next = async {
+        loop {
+            match listener.accept().await {
+                Ok((tcp, address)) => {
+                    if let Some(handshake) = door.begin_handshake(address.ip()) {
+                        door.connections.spawn(greet(tcp, address, handshake, door.clone()));
+                    } else {
+                        tracing::debug!(%address, "too many connections: one was closed");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = door.drain.cancelled() => {}
+        () = next => {}
+    }
+}
+
+/// The handshake and what follows from who it is.
+async fn greet(tcp: TcpStream, address: SocketAddr, handshake: Handshake, door: Arc<Door>) {
+    let shaken = tokio::select! {
+        biased;
+        () = door.drain.cancelled() => return,
+        shaken = timeout(door.config.handshake_timeout, shake(tcp, &door)) => shaken,
+    };
+    let (stream, peer, admitted) = match shaken {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(reason)) => {
+            tracing::debug!(%address, reason, "a node was not let in");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(%address, "a TLS handshake took too long");
+            return;
+        }
+    };
+    drop(handshake);
+    tracing::debug!(%address, node = %peer.node, member = admitted.member, cipher = ?cipher(stream.get_ref().1), "a node came");
+    serve(stream, address, peer, admitted).await;
+}
+
+async fn shake(tcp: TcpStream, door: &Arc<Door>) -> Result<(TlsStream<TcpStream>, Proved, Admitted), String> {
+    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+    let mut stream = door.acceptor.accept(tcp).await.map_err(|error| causes(&error))?;
+    let peer = proved(stream.get_ref().1).map_err(|error| error.to_string())?;
+    let admitted = door.admit(peer.node);
+    let greeting = if admitted.is_some() { Greeting::Welcome } else { Greeting::Full };
+    stream.write_u8(greeting as u8).await.map_err(|error| error.to_string())?;
+    stream.flush().await.map_err(|error| error.to_string())?;
+    let Some(admitted) = admitted else {
+        let _ = stream.shutdown().await;
+        return Err(format!("node {} has too many connections, or there are too many strangers", peer.node));
+    };
+    Ok((stream, peer, admitted))
+}
+
+/// One connection: what its requests share.
+struct Visit {
+    door: Arc<Door>,
+    peer: Proved,
+    address: SocketAddr,
+    /// One for each handler that runs: also those whose caller left, which HTTP/2 no longer counts.
+    handlers: Arc<Semaphore>,
+}
+
+async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, admitted: Admitted) {
+    let (door, config) = (admitted.door.clone(), admitted.door.config.clone());
+    let node = peer.node;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_frame_size(config.frame_bytes_max)
+        .max_header_list_size(config.header_bytes_max)
+        .max_send_buf_size(config.send_buffer_bytes)
+        .keep_alive_interval(config.ping_after)
+        .keep_alive_timeout(config.bulk_ping_timeout);
+    let streams = if admitted.member {
+        builder
+            .initial_stream_window_size(config.stream_window_bytes)
+            .initial_connection_window_size(config.connection_window_bytes)
+            // Calls that are given up are daily business (hedged reads).
+            .max_pending_accept_reset_streams(config.streams_max as usize)
+            .max_local_error_reset_streams(None);
+        config.streams_max
+    } else {
+        builder
+            .initial_stream_window_size(STRANGER_WINDOW_BYTES)
+            .initial_connection_window_size(STRANGER_WINDOW_BYTES * config.stranger_streams_max.max(1));
+        config.stranger_streams_max
+    };
+    builder.max_concurrent_streams(streams);
+    let handlers = Arc::new(Semaphore::new(streams as usize));
+    let visit = Arc::new(Visit { door: door.clone(), peer, address, handlers });
+    let service = service_fn(move |request| {
+        let visit = visit.clone();
+        async move { Ok::<_, Infallible>(visit.answer(request).await) }
+    });
+    let io = TokioIo::new(Cuttable::new(stream, admitted.cut.clone()));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut lifetime = pin!(tokio::time::sleep(config.stranger_lifetime));
+    let (mut draining, mut aged) = (false, admitted.member);
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = door.drain.cancelled(), if !draining => {
+                connection.as_mut().graceful_shutdown();
+                draining = true;
+            }
+            () = lifetime.as_mut(), if !aged => {
+                // Who became a member meanwhile comes back and gets the limits of members.
+                if !door.trust.is_member(node) {
+                    break Ok(());
+                }
+                connection.as_mut().graceful_shutdown();
+                aged = true;
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%address, %node, error = causes(&error), "the connection of a node broke");
+    }
+}
+
+impl Visit {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        let answered = self.run(request).await;
+        let (status, body) = match answered {
+            Ok(body) => (StatusCode::OK, body),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, once(Bytes::from(wire::encode_error(&error)))),
+        };
+        let mut response = Response::new(Outgoing::new(body, None));
+        *response.status_mut() = status;
+        response
+    }
+
+    async fn run(&self, request: Request<Incoming>) -> Result<crate::Body, RpcError> {
+        if request.method() != http::Method::POST {
+            return Err(RpcError::new(ErrorCode::InvalidArgument, "nodes ask by POST alone"));
+        }
+        let Ok(permit) = self.handlers.clone().try_acquire_owned() else {
+            return Err(RpcError::new(
+                ErrorCode::SlowDown,
+                "too many calls of this node are still being answered",
+            ));
+        };
+        let door = &self.door;
+        let caller = Caller {
+            node: self.peer.node,
+            public_key: self.peer.public_key.to_vec(),
+            member: door.trust.is_member(self.peer.node),
+            address: self.address,
+            exporter: self.peer.exporter,
+        };
+        let bytes_max = if caller.member { u64::MAX } else { door.config.stranger_request_bytes_max };
+        let (head, body) = request.into_parts();
+        let body = Arriving::new(body, door.config.body_stall_timeout, bytes_max).boxed();
+        let services = door.services.clone();
+        let handler = door.handlers.spawn(async move {
+            let answer = services.answer(caller, head.uri.path(), body).await;
+            drop(permit);
+            answer
+        });
+        match handler.await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(%error, "answering a node broke off");
+                Err(RpcError {
+                    code: ErrorCode::Internal,
+                    ..RpcError::unknown("the node broke off while it answered")
+                })
+            }
+        }
+    }
+}

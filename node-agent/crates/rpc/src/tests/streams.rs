@@ -1,0 +1,187 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use grid_types::ErrorCode;
+use parking_lot::Mutex;
+
+use super::{BULK_ECHO, ECHO, LONG, PIECE, grid, pieces};
+use crate::{Body, Fate, Method, Network, NetworkExt, RpcConfig, RpcError, collect, empty};
+
+/// 3 MiB.
+const PIECES: usize = 48;
+/// Pieces that may lie between a sender and a reader that does not read: the stream's window, what the sender queues
+/// beyond it, one piece in hand at either end, one that is being asked for.
+fn on_the_way_max() -> usize {
+    let config = RpcConfig::default();
+    (config.stream_window_bytes as usize + config.send_buffer_bytes) / PIECE + 3
+}
+
+#[tokio::test]
+async fn a_stream_goes_there_and_comes_back() {
+    let grid = grid().await;
+    let taken = Arc::new(Mutex::new(0));
+    let mut answer = grid
+        .peers
+        .send(grid.node, Method::bulk("/test/stream"), pieces(PIECES, taken.clone()), LONG)
+        .await
+        .unwrap();
+    let mut bytes = 0;
+    while let Some(piece) = answer.next().await {
+        for byte in piece.unwrap() {
+            assert_eq!(usize::from(byte), bytes / PIECE, "in order");
+            bytes += 1;
+        }
+    }
+    assert_eq!((bytes, *taken.lock()), (PIECES * PIECE, PIECES));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_read_bounds_the_caller() {
+    let grid = grid().await;
+    let taken = Arc::new(Mutex::new(0));
+    let sent = tokio::spawn(grid.peers.send(
+        grid.node,
+        Method::bulk("/test/read_late"),
+        pieces(PIECES, taken.clone()),
+        LONG,
+    ));
+    grid.service.waiting.notified().await;
+    // Calls over the same connection: whatever could have been sent before them has been.
+    for _ in 0..20 {
+        grid.peers.call(grid.node, BULK_ECHO, Bytes::from_static(b"?"), LONG).await.unwrap();
+    }
+    assert!(*taken.lock() <= on_the_way_max(), "{} pieces left", *taken.lock());
+    grid.service.gate.notify_one();
+    let answer = collect(sent.await.unwrap().unwrap(), 8).await.unwrap();
+    assert_eq!(answer, ((PIECES * PIECE) as u64).to_le_bytes().as_slice());
+    assert_eq!(*taken.lock(), PIECES);
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_bounds_the_service_and_holds_up_nobody() {
+    let grid = grid().await;
+    let mut answer = grid.peers.send(grid.node, Method::bulk("/test/flood"), empty(), LONG).await.unwrap();
+    for _ in 0..20 {
+        for method in [BULK_ECHO, ECHO] {
+            assert_eq!(
+                grid.peers.call(grid.node, method, Bytes::from_static(b"?"), LONG).await.unwrap(),
+                "?"
+            );
+        }
+    }
+    let taken = *grid.service.flooded.lock();
+    assert!(taken > 0 && taken <= on_the_way_max(), "{taken} pieces left");
+    let mut bytes = 0;
+    while let Some(piece) = answer.next().await {
+        bytes += piece.unwrap().len();
+    }
+    assert_eq!((bytes, *grid.service.flooded.lock()), (PIECES * PIECE, PIECES));
+}
+
+#[tokio::test]
+async fn control_calls_pass_a_bulk_connection_that_is_full() {
+    // A connection's window holds 16 streams' windows: with 20 readers that do not read, bulk is stopped.
+    let grid = grid().await;
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        stuck.push(grid.peers.send(grid.node, Method::bulk("/test/flood"), empty(), LONG).await.unwrap());
+    }
+    for _ in 0..50 {
+        assert_eq!(grid.peers.call(grid.node, ECHO, Bytes::from_static(b"?"), LONG).await.unwrap(), "?");
+    }
+    let taken = *grid.service.flooded.lock();
+    let config = RpcConfig::default();
+    let held = config.connection_window_bytes as usize + 20 * config.send_buffer_bytes;
+    assert!(taken <= held / PIECE + 20 * 2, "the streams stop: {taken} pieces left");
+    // Read all at once: one after the other, the last ones would keep the window from the first.
+    let read = stuck.into_iter().map(|answer| collect(answer, PIECES * PIECE));
+    for bytes in futures_util::future::join_all(read).await {
+        assert_eq!(bytes.unwrap().len(), PIECES * PIECE);
+    }
+}
+
+fn then(pieces: Vec<Result<Bytes, RpcError>>, rest: Body) -> Body {
+    futures_util::stream::iter(pieces).chain(rest).boxed()
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_reaches_its_service_as_an_error() {
+    let grid = grid().await;
+    let half = || Ok(Bytes::from_static(b"half"));
+    let swallow = Method::bulk("/test/swallow");
+
+    // The sender's own error survives, in both directions.
+    let broken = Err(RpcError::new(ErrorCode::DriveFailed, "no more bytes"));
+    let error = grid.peers.send(grid.node, swallow, then(vec![half(), broken], empty()), LONG).await.err();
+    assert_eq!(error.map(|error| error.code), Some(ErrorCode::DriveFailed));
+    grid.service.swallow_ended.notified().await;
+
+    // A call that is given up.
+    let stands = then(vec![half()], futures_util::stream::pending().boxed());
+    let given_up = grid.peers.send(grid.node, swallow, stands, Duration::from_millis(50)).await.err();
+    assert_eq!(given_up.map(|error| error.fate), Some(Fate::Unknown));
+    grid.service.swallow_ended.notified().await;
+
+    // A call whose future is dropped once the service has it.
+    let (told, ready) = tokio::sync::oneshot::channel();
+    let told = futures_util::stream::once(async move {
+        told.send(()).unwrap();
+        Ok(Bytes::from_static(b"other half"))
+    });
+    let stands = then(vec![half()], told.chain(futures_util::stream::pending()).boxed());
+    let dropped = tokio::spawn(grid.peers.send(grid.node, swallow, stands, LONG));
+    ready.await.unwrap();
+    dropped.abort();
+    grid.service.swallow_ended.notified().await;
+
+    let ends = grid.service.swallowed.lock().clone();
+    assert_eq!(ends.len(), 3);
+    let errors: Vec<_> = ends.into_iter().map(|end| end.unwrap_err()).collect();
+    assert_eq!((errors[0].code, errors[0].detail.as_str()), (ErrorCode::DriveFailed, "no more bytes"));
+    assert_eq!((errors[1].fate, errors[2].fate), (Fate::Unknown, Fate::Unknown));
+}
+
+#[tokio::test]
+async fn dropping_an_answer_ends_the_request_that_still_grows() {
+    let grid = grid().await;
+    let (alive, mut gone) = tokio::sync::mpsc::channel::<()>(1);
+    let body = futures_util::stream::once(async { Ok(Bytes::from_static(b"x")) })
+        .chain(futures_util::stream::once(async move {
+            let _alive = alive;
+            futures_util::future::pending().await
+        }))
+        .boxed();
+    let mut answer = grid.peers.send(grid.node, Method::bulk("/test/stream"), body, LONG).await.unwrap();
+    assert_eq!(answer.next().await.unwrap().unwrap(), "x");
+    drop(answer);
+    assert_eq!(gone.recv().await, None, "the request's body was dropped");
+}
+
+#[tokio::test]
+async fn an_answer_that_stands_still_fails() {
+    let grid = grid().await;
+    let deadline = Duration::from_millis(100);
+    let mut answer =
+        grid.peers.send(grid.node, Method::bulk("/test/stand_still"), empty(), deadline).await.unwrap();
+    assert_eq!(answer.next().await.unwrap().unwrap(), "x");
+    let error = answer.next().await.unwrap().unwrap_err();
+    assert_eq!(error.fate, Fate::Unknown);
+    assert!(answer.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_request_that_moves_may_take_longer_than_its_deadline() {
+    let grid = grid().await;
+    let deadline = Duration::from_millis(400);
+    // Six pieces, 100 ms apart: the deadline passes, and the answer comes after all.
+    let slow = futures_util::stream::iter(0..6)
+        .then(|_| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(Bytes::from_static(b"."))
+        })
+        .boxed();
+    let answer = grid.peers.send(grid.node, BULK_ECHO, slow, deadline).await.unwrap();
+    assert_eq!(collect(answer, 100).await.unwrap(), "......");
+}

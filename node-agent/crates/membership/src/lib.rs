@@ -1,6 +1,7 @@
 //! Which nodes belong to the grid, how one joins, which of them live, and where they are.
 //!
 //! - `member_list`: the signed list that TLS, Raft and placement ask.
+//! - `ticket`: what lets a new node in.
 //!
 //! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
 //! a member but by a change of that list; what is kept of the root shard is reached through traits that row 8
@@ -8,9 +9,14 @@
 
 mod grid_ca;
 mod member_list;
+mod ticket;
 
 pub use grid_ca::{CaKeyError, CaPin, CaPublicKey, GridCa, KEY_BYTES, SIGNATURE_BYTES, node_id, pin};
 pub use member_list::{
     ADDRESSES_MAX, ChangeError, LIST_BYTES_MAX, ListError, MEMBERS_MAX, Member, MemberList, NAME_BYTES_MAX,
     NewMember, SignedList,
+};
+pub use ticket::{
+    DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId,
+    TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
 };

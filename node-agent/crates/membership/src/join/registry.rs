@@ -1,0 +1,56 @@
+//! What joining needs of the root shard; the agent implements it there.
+
+use futures_util::future::BoxFuture;
+use zeroize::Zeroizing;
+
+use crate::member_list::{ChangeError, Member, NewMember, SignedList};
+use crate::ticket::{TicketId, TicketRecord};
+
+/// The root shard did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the root shard: {0}")]
+pub struct RegistryError(pub String);
+
+/// Nobody was admitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdmitError {
+    /// Ticket or list changed since they were read: read them again.
+    #[error("the ticket or the member list changed meanwhile")]
+    Conflict,
+    /// The list does not take this node.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The root shard did not answer, or the list cannot be signed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// What a new member is given besides the list.
+#[derive(Clone, Default)]
+pub struct JoinSecrets {
+    /// The root key in the form that its owner reads, at most `ROOT_KEY_BYTES_MAX`.
+    pub root_key: Zeroizing<Vec<u8>>,
+    /// Settings of Raft and whatever else every member must know, at most `SETTINGS_BYTES_MAX`.
+    pub settings: Vec<u8>,
+}
+
+/// Tickets and members, as the root shard has them. Reads are linearizable: an old answer could admit once too often.
+pub trait Registry: Send + Sync + 'static {
+    /// The record of a ticket and its generation for `admit`.
+    fn ticket(&self, id: TicketId) -> BoxFuture<'_, Result<Option<(TicketRecord, u64)>, RegistryError>>;
+
+    /// In one step: replaces the record, if it still has this generation, and adds the member to the list under the
+    /// next number. Carried out or not even where the future is dropped.
+    fn admit(
+        &self,
+        generation: u64,
+        record: TicketRecord,
+        member: NewMember,
+    ) -> BoxFuture<'_, Result<Member, AdmitError>>;
+
+    /// The member list.
+    fn list(&self) -> BoxFuture<'_, Result<SignedList, RegistryError>>;
+
+    /// What the new member is given.
+    fn secrets(&self) -> BoxFuture<'_, Result<JoinSecrets, RegistryError>>;
+}

@@ -1,0 +1,218 @@
+//! The side of the grid: answers strangers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grid_types::ErrorCode;
+use parking_lot::Mutex;
+use rpc::{Body, Caller, RpcError, Service, Services, collect, once};
+use sys::Clock;
+
+use super::registry::{AdmitError, Registry, RegistryError};
+use super::throttle::Throttle;
+use super::wire::{
+    self, Admitted, ApplicantData, JOIN_MESSAGE_BYTES_MAX, Prove, ROOT_KEY_BYTES_MAX, SETTINGS_BYTES_MAX,
+};
+use crate::grid_ca::{KEY_BYTES, node_id};
+use crate::member_list::{ChangeError, Member, NewMember};
+
+/// Name under which the door is registered.
+pub const SERVICE: &str = "join";
+/// Others may change ticket or list between reading and admitting: so often it is tried again.
+const ADMIT_TRIES: u32 = 16;
+/// Said to everybody without a good ticket, whatever is wrong with it.
+const REFUSAL: &str = "no open ticket";
+
+/// Lets strangers with a ticket in. Registered open, on every member.
+pub struct JoinService {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Arc<dyn Registry>,
+    clock: Arc<dyn Clock>,
+    public_key: [u8; KEY_BYTES],
+    throttle: Mutex<Throttle>,
+}
+
+impl JoinService {
+    /// `public_key` is this node's: the one that TLS shows to strangers.
+    pub fn new(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>, public_key: [u8; KEY_BYTES]) -> Self {
+        Self { inner: Arc::new(Inner { registry, clock, public_key, throttle: Mutex::default() }) }
+    }
+
+    /// Opens the door: strangers reach it from now on, until `Services::remove(SERVICE)`.
+    pub fn open(self, services: &Services) {
+        services.add_open(SERVICE, Arc::new(self));
+    }
+}
+
+impl Service for JoinService {
+    fn answer(&self, caller: Caller, method: &str, body: Body) -> BoxFuture<'static, Result<Body, RpcError>> {
+        let (inner, method) = (Arc::clone(&self.inner), method.to_owned());
+        async move {
+            let message = collect(body, JOIN_MESSAGE_BYTES_MAX).await?;
+            let answer = match method.as_str() {
+                "hello" => inner.hello(&message).await?,
+                // A task of its own: a joiner that goes away leaves nothing half done.
+                "prove" => tokio::spawn(async move { inner.prove(&caller, &message).await })
+                    .await
+                    .map_err(|error| RpcError::unknown(format!("joining broke off: {error}")))??,
+                _ => {
+                    return Err(RpcError::new(
+                        ErrorCode::InvalidArgument,
+                        "joining knows hello and prove alone",
+                    ));
+                }
+            };
+            Ok(once(answer))
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    async fn hello(&self, message: &[u8]) -> Result<Bytes, RpcError> {
+        let () = wire::decode(message)?;
+        let list = self.registry.list().await.map_err(unavailable)?;
+        Ok(Bytes::copy_from_slice(list.bytes()))
+    }
+
+    async fn prove(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
+        let from = caller.address.ip();
+        if !self.throttle.lock().open(from, self.clock.since_boot()) {
+            return Err(RpcError::new(
+                ErrorCode::SlowDown,
+                "too many failed proofs from this address: wait a minute",
+            ));
+        }
+        let prove: Prove = wire::decode(message)?;
+        let key: [u8; KEY_BYTES] = match caller.public_key.as_slice().try_into() {
+            Ok(key) if node_id(&caller.public_key) == caller.node => key,
+            _ => return Err(RpcError::new(ErrorCode::InvalidArgument, "a key that is not Ed25519")),
+        };
+        let data = ApplicantData::decode(&prove.applicant)?;
+        let proved = wire::proved(&caller.exporter, &key, &self.public_key, prove.ticket, &prove.applicant);
+        for _ in 0..ADMIT_TRIES {
+            match self.admit(caller, &prove, &proved, &data).await {
+                Ok(member) => return self.welcome(member).await,
+                Err(Refusal::Conflict) => {}
+                Err(Refusal::Ticket(reason)) => {
+                    self.throttle.lock().failed(from, self.clock.since_boot());
+                    tracing::warn!(
+                        node = %caller.node, address = %caller.address, ticket = %prove.ticket, reason,
+                        "refused a node that wanted to join"
+                    );
+                    return Err(RpcError::new(ErrorCode::AccessDenied, REFUSAL));
+                }
+                Err(Refusal::Node(error)) => {
+                    tracing::warn!(
+                        node = %caller.node, address = %caller.address, ticket = %prove.ticket, %error,
+                        "refused a node that wanted to join"
+                    );
+                    return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
+                }
+                Err(Refusal::Registry(error)) => return Err(unavailable(error)),
+            }
+        }
+        Err(RpcError::new(ErrorCode::SlowDown, "many nodes join at once: try again"))
+    }
+
+    async fn admit(
+        &self,
+        caller: &Caller,
+        prove: &Prove,
+        proved: &[u8],
+        data: &ApplicantData,
+    ) -> Result<Member, Refusal> {
+        let Some((record, generation)) = self.registry.ticket(prove.ticket).await? else {
+            return Err(Refusal::Ticket("unknown ticket"));
+        };
+        if !record.verifies(proved, &prove.proof) {
+            return Err(Refusal::Ticket("wrong secret, or a proof made for another connection"));
+        }
+        let list = self.registry.list().await?;
+        match list.row(caller.node) {
+            // Its first answer was lost: the same answer again, at no further use.
+            Some(member) if member.removed.is_none() && record.joined.contains(&caller.node) => {
+                return Ok(member.clone());
+            }
+            Some(member) if member.removed.is_some() => {
+                return Err(Refusal::Node(ChangeError::Removed(caller.node)));
+            }
+            _ => {}
+        }
+        let now = self.clock.now();
+        if now >= record.expires {
+            return Err(Refusal::Ticket("expired ticket"));
+        }
+        if record.uses_left == 0 {
+            return Err(Refusal::Ticket("used-up ticket"));
+        }
+        let member = NewMember {
+            public_key: caller.public_key.clone(),
+            name: data.name.clone(),
+            addresses: data.addresses.clone(),
+            has_aes: data.has_aes,
+            has_drives: data.has_drives,
+            added: now,
+        };
+        let record = record.used_by(caller.node);
+        let left = record.uses_left;
+        match self.registry.admit(generation, record, member).await {
+            Ok(member) => {
+                tracing::info!(
+                    node = %member.node, number = member.number, name = member.name, release = data.release,
+                    address = %caller.address, ticket = %prove.ticket, uses_left = left,
+                    "a node joined the grid"
+                );
+                Ok(member)
+            }
+            Err(AdmitError::Conflict) => Err(Refusal::Conflict),
+            Err(AdmitError::Change(error)) => Err(Refusal::Node(error)),
+            Err(AdmitError::Registry(error)) => Err(Refusal::Registry(error)),
+        }
+    }
+
+    async fn welcome(&self, member: Member) -> Result<Bytes, RpcError> {
+        let secrets = self.registry.secrets().await.map_err(unavailable)?;
+        let list = self.registry.list().await.map_err(unavailable)?;
+        if secrets.root_key.len() > ROOT_KEY_BYTES_MAX || secrets.settings.len() > SETTINGS_BYTES_MAX {
+            return Err(RpcError::new(
+                ErrorCode::Internal,
+                "root key or settings are longer than a joiner reads",
+            ));
+        }
+        let admitted = Admitted {
+            number: member.number,
+            list: list.bytes().to_vec(),
+            root_key: secrets.root_key.to_vec(),
+            settings: secrets.settings,
+        };
+        Ok(wire::encode(&admitted)?.into())
+    }
+}
+
+/// Why a node is not let in, as this side knows it.
+enum Refusal {
+    /// Something is wrong with the ticket: told in the log alone.
+    Ticket(&'static str),
+    /// The ticket is good, the node is not.
+    Node(ChangeError),
+    /// Somebody else was faster.
+    Conflict,
+    /// The root shard does not answer.
+    Registry(RegistryError),
+}
+
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+fn unavailable(error: RegistryError) -> RpcError {
+    RpcError::new(ErrorCode::Unavailable, error.to_string())
+}

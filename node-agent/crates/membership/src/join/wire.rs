@@ -1,0 +1,102 @@
+//! The messages of joining: a version byte, then postcard. See docs/formats/ticket.md, "Proof".
+
+use std::net::SocketAddr;
+
+use grid_types::ErrorCode;
+use rpc::{Method, RpcError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use crate::ticket::TicketId;
+
+pub(super) const HELLO: Method = Method::control("/join/hello");
+pub(super) const PROVE: Method = Method::control("/join/prove");
+
+const VERSION: u8 = 1;
+const PROOF_LABEL: &[u8] = b"shoal join 1";
+/// Bytes of what a stranger may send: an applicant with 16 addresses has some 700.
+pub const JOIN_MESSAGE_BYTES_MAX: usize = 4_096;
+/// Bytes of a root key as it is handed over: a key file has 80.
+pub const ROOT_KEY_BYTES_MAX: usize = 256;
+/// Bytes of the settings that a new member is given.
+pub const SETTINGS_BYTES_MAX: usize = 64 << 10;
+const RELEASE_BYTES_MAX: usize = 64;
+
+/// What a stranger says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ApplicantData {
+    pub(super) name: String,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) has_aes: bool,
+    pub(super) has_drives: bool,
+    pub(super) release: String,
+}
+
+/// `/join/prove`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Prove {
+    pub(super) ticket: TicketId,
+    pub(super) proof: [u8; 32],
+    /// Postcard of `ApplicantData`, as it was proved.
+    pub(super) applicant: Vec<u8>,
+}
+
+/// Answer of `/join/prove`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Admitted {
+    pub(super) number: u64,
+    pub(super) list: Vec<u8>,
+    pub(super) root_key: Vec<u8>,
+    pub(super) settings: Vec<u8>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.root_key.zeroize();
+    }
+}
+
+impl ApplicantData {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, RpcError> {
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((data, [])) if data.release.len() <= RELEASE_BYTES_MAX => Ok(data),
+            _ => Err(invalid("an application that cannot be read")),
+        }
+    }
+}
+
+/// What is proved: this ticket, on this connection, between these two keys, for this applicant. All but the last have
+/// fixed lengths, so that no two sets of fields give the same bytes.
+pub(super) fn proved(
+    exporter: &[u8; 32],
+    joiner: &[u8; 32],
+    server: &[u8; 32],
+    ticket: TicketId,
+    applicant: &[u8],
+) -> Vec<u8> {
+    [PROOF_LABEL, exporter, joiner, server, &ticket.0, applicant].concat()
+}
+
+pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, RpcError> {
+    postcard::to_extend(message, vec![VERSION])
+        .map_err(|error| RpcError::not_sent(format!("a message that cannot be encoded: {error}")))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
+    let (version, body) = bytes.split_first().ok_or_else(|| invalid("an empty message"))?;
+    if *version != VERSION {
+        let detail = format!(
+            "joining speaks version {version} there and {VERSION} here: update the older of the two nodes"
+        );
+        return Err(RpcError::new(ErrorCode::InvalidArgument, detail));
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(invalid("a message that cannot be read")),
+    }
+}
+
+fn invalid(what: &str) -> RpcError {
+    RpcError::new(ErrorCode::InvalidArgument, what)
+}

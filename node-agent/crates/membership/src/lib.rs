@@ -1,0 +1,28 @@
+//! Which nodes belong to the grid, how one joins, which of them live, and where they are.
+//!
+//! - `member_list`: the signed list that TLS, Raft and placement ask.
+//! - `ticket`: what lets a new node in; `join`: how it gets in.
+//!
+//! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
+//! a member but by a change of that list; what is kept of the root shard is reached through traits that row 8
+//! implements. May import `grid-types`, `sys` and `rpc`.
+
+mod grid_ca;
+mod join;
+mod member_list;
+mod ticket;
+
+pub use grid_ca::{CaKeyError, CaPin, CaPublicKey, GridCa, KEY_BYTES, SIGNATURE_BYTES, node_id, pin};
+pub use join::{
+    Admission, AdmitError, Applicant, Door, FAILURE_WINDOW, FAILURES_MAX, JOIN_MESSAGE_BYTES_MAX, JoinError,
+    JoinSecrets, JoinService, ROOT_KEY_BYTES_MAX, Registry, RegistryError, SERVICE as JOIN_SERVICE,
+    SETTINGS_BYTES_MAX, THROTTLED_SOURCES_MAX, join,
+};
+pub use member_list::{
+    ADDRESSES_MAX, ChangeError, LIST_BYTES_MAX, ListError, MEMBERS_MAX, Member, MemberList, NAME_BYTES_MAX,
+    NewMember, SignedList,
+};
+pub use ticket::{
+    DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId,
+    TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
+};

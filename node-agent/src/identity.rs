@@ -154,6 +154,11 @@ impl NodeFile {
         Ed25519KeyPair::from_pkcs8(&document).ok()
     }
 
+    /// PKCS#8 of the key pair, for the door to other nodes. Empty where the file was made by hand.
+    pub fn key_document(&self) -> Vec<u8> {
+        BASE64.decode(self.key.as_bytes()).unwrap_or_default()
+    }
+
     /// The public half of the key pair, 32 bytes.
     pub fn public_key(&self) -> Vec<u8> {
         self.key_pair().map(|pair| pair.public_key().as_ref().to_vec()).unwrap_or_default()

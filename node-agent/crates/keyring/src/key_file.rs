@@ -90,7 +90,7 @@ fn sync_parent(path: &Path) -> std::io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn encode(generation: u32, secret: &Secret) -> Zeroizing<[u8; KEY_FILE_BYTES]> {
+pub(crate) fn encode(generation: u32, secret: &Secret) -> Zeroizing<[u8; KEY_FILE_BYTES]> {
     let mut bytes = Zeroizing::new([0; KEY_FILE_BYTES]);
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..10].copy_from_slice(&VERSION.to_be_bytes());
@@ -101,7 +101,7 @@ fn encode(generation: u32, secret: &Secret) -> Zeroizing<[u8; KEY_FILE_BYTES]> {
     bytes
 }
 
-fn decode(bytes: &[u8; KEY_FILE_BYTES]) -> Result<(u32, Secret), &'static str> {
+pub(crate) fn decode(bytes: &[u8; KEY_FILE_BYTES]) -> Result<(u32, Secret), &'static str> {
     if &bytes[..8] != MAGIC {
         return Err("is not a root key file: point --key-file at the one that shoal init wrote");
     }

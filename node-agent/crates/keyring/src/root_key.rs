@@ -45,6 +45,19 @@ impl RootKey {
         key_file::save(path, self.generation, &self.secret)
     }
 
+    /// The bytes of a key file, for a member that joins over a connection that is sealed and proved.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(key_file::encode(self.generation, &self.secret).to_vec())
+    }
+
+    /// Reads what `encode` made.
+    pub fn decode(bytes: &[u8]) -> Result<Self, KeyringError> {
+        let wrong = |reason| KeyringError::Format { path: "the key that was sent".into(), reason };
+        let bytes = bytes.try_into().map_err(|_| wrong("does not have the 80 bytes of a key file"))?;
+        let (generation, secret) = key_file::decode(bytes).map_err(wrong)?;
+        Ok(Self::new(generation, secret))
+    }
+
     /// Grows with each rotation.
     pub fn generation(&self) -> u32 {
         self.generation

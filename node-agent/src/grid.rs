@@ -1,0 +1,11 @@
+//! This node's part in the grid: who belongs to it, how others reach this node, who of them lives.
+
+mod joining;
+mod link;
+mod members;
+mod registry;
+
+pub use joining::{Joined, Joining, JoiningError, join};
+pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart};
+pub use members::{MEMBERS_FILE, Members};
+pub use registry::{GridRegistry, RegistryFailure};

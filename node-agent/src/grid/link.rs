@@ -1,0 +1,394 @@
+//! The running part: the door for other nodes, gossip, and what follows from both: who is a member, where members are,
+//! which drives there are.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chunk_store::ChunkStore;
+use grid_types::{DriveSnapshot, DriveState, GridSnapshot, NodeId, Score, Timestamp};
+use membership::{
+    Gossip, GossipConfig, JoinService, Liveness, MemberList, NewMember, NodeState, SignedList,
+};
+use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
+use rpc::{BindError, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services};
+use segment_store::GridView;
+use sys::{Clock, Disk, Random};
+use tokio::task::JoinHandle;
+
+use super::{GridRegistry, Members};
+use crate::identity::NodeFile;
+
+/// Between two looks at what changed.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Between two questions to the root shard for the member list, where nobody spoke of a newer one.
+const LIST_EVERY: Duration = Duration::from_secs(10);
+/// A member that is down for so long is replaced as a voter where another one can take its place.
+const VOTER_GRACE: Duration = Duration::from_secs(30);
+
+/// Why other nodes cannot be met.
+#[derive(Debug, thiserror::Error)]
+pub enum GridLinkError {
+    /// The key pair of the node file.
+    #[error(transparent)]
+    Key(#[from] NodeKeyError),
+    /// The port.
+    #[error("{0}; name another one as `listen` in [rpc]")]
+    Bind(#[from] BindError),
+    /// It was a member.
+    #[error("this node was removed from its grid: empty its drives' folders to make it a new one")]
+    Removed,
+}
+
+/// What the link begins with.
+pub struct LinkStart<'a> {
+    /// Who this node is.
+    pub identity: &'a NodeFile,
+    /// Address and port of the door.
+    pub listen: SocketAddr,
+    /// Where others reach it, if that is not what `listen` says.
+    pub advertise: &'a [SocketAddr],
+    /// Its drives.
+    pub disks: Vec<Arc<dyn Disk>>,
+}
+
+/// The door for other nodes, and the way to them.
+pub struct GridLink {
+    me: NodeId,
+    public_key: [u8; rpc::PUBLIC_KEY_BYTES],
+    members: Arc<Members>,
+    services: Services,
+    peers: Arc<Peers>,
+    server: RpcServer,
+    addresses: Vec<SocketAddr>,
+}
+
+/// What the link follows once the rest of the node is there.
+pub struct Followed {
+    /// The root shard, and who replicates it.
+    pub meta: MetaStore,
+    /// Members and tickets.
+    pub registry: GridRegistry,
+    /// This node's drives as their watcher sees them.
+    pub local: GridView,
+    /// The drives of all nodes: what writes and reads see.
+    pub grid: GridView,
+    /// For copies of the list.
+    pub store: ChunkStore,
+    /// For periods.
+    pub clock: Arc<dyn Clock>,
+    /// For gossip.
+    pub random: Arc<dyn Random>,
+    /// This start.
+    pub incarnation: u64,
+}
+
+impl GridLink {
+    /// Opens the door. Nothing is answered yet.
+    pub async fn open(start: LinkStart<'_>) -> Result<Self, GridLinkError> {
+        let key = NodeKey::from_pkcs8(&start.identity.key_document())?;
+        let members = Arc::new(Members::read(start.identity.grid, &start.disks));
+        let me = start.identity.node;
+        if members.list().is_some_and(|list| list.list().member(me).is_none()) {
+            return Err(GridLinkError::Removed);
+        }
+        let services = Services::default();
+        let config = RpcConfig::default();
+        let server =
+            RpcServer::bind(start.listen, &key, members.clone(), services.clone(), config.clone()).await?;
+        let public_key = *key.public_key();
+        let peers = Arc::new(Peers::new(key, config).with_local(services.clone()));
+        let addresses = reachable(server.address(), start.advertise);
+        let link = Self { me, public_key, members, services, peers, server, addresses };
+        if let Some(list) = link.members.list() {
+            link.point_at(list.list(), &BTreeMap::new());
+        }
+        Ok(link)
+    }
+
+    /// Who belongs to the grid.
+    pub fn members(&self) -> &Arc<Members> {
+        &self.members
+    }
+
+    /// What this node answers to others.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The way to the others.
+    pub fn network(&self) -> Arc<dyn rpc::Network> {
+        self.peers.clone()
+    }
+
+    /// Where others reach this node.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Does the grid have other members, as far as this node knows?
+    pub fn has_others(&self) -> bool {
+        self.members.list().is_some_and(|list| list.list().current().any(|member| member.node != self.me))
+    }
+
+    /// This node as a member of a grid that it founds.
+    pub fn founder(&self, name: String, has_aes: bool, added: Timestamp) -> NewMember {
+        NewMember {
+            public_key: self.public_key.to_vec(),
+            name,
+            addresses: self.addresses.clone(),
+            has_aes,
+            has_drives: true,
+            added,
+        }
+    }
+
+    /// The members as the metadata sees them before anybody was heard.
+    pub fn meta_peers(&self) -> MetaPeers {
+        let network = self.network();
+        match self.members.list() {
+            Some(list) => {
+                let number = list.list().member(self.me).map_or(FOUNDER, |member| member.number);
+                MetaPeers::new(number, network, meta_members(list.list(), &|_| true))
+            }
+            None => {
+                let alone = MetaMember { number: FOUNDER, node: self.me, alive: true };
+                MetaPeers::new(FOUNDER, network, vec![alone])
+            }
+        }
+    }
+
+    /// Tickets are taken from now on.
+    pub fn open_doors(&self, registry: &GridRegistry, clock: Arc<dyn Clock>) {
+        JoinService::new(Arc::new(registry.clone()), clock, self.public_key).open(&self.services);
+    }
+
+    /// Addresses of members: what they say now, then what the list says.
+    fn point_at(&self, list: &MemberList, said: &BTreeMap<NodeId, Vec<SocketAddr>>) {
+        for member in list.current().filter(|member| member.node != self.me) {
+            let mut addresses = said.get(&member.node).cloned().unwrap_or_default();
+            addresses.extend(&member.addresses);
+            let mut known = std::collections::BTreeSet::new();
+            addresses.retain(|address| known.insert(*address));
+            self.peers.set_addresses(member.node, addresses);
+        }
+    }
+
+    /// Begins to follow; what there is now is published before it returns.
+    pub async fn follow(self: Arc<Self>, followed: Followed) -> Following {
+        let started = followed.clock.now();
+        let state =
+            NodeState { incarnation: followed.incarnation, ..self.own_state(&followed.local.load(), started) };
+        let gossip = Arc::new(Gossip::start(
+            state,
+            self.network(),
+            &self.services,
+            followed.clock.clone(),
+            followed.random.clone(),
+            GossipConfig::default(),
+        ));
+        let mut follower = Follower {
+            link: self,
+            followed,
+            gossip: gossip.clone(),
+            started,
+            published: (0, 0),
+            merged: GridSnapshot::default(),
+        };
+        if let Some(list) = follower.link.members.list() {
+            follower.gossip.set_members(list.list()).await;
+        }
+        follower.look().await;
+        let task = tokio::spawn(follower.run());
+        Following { gossip, task }
+    }
+
+    fn own_state(&self, local: &GridSnapshot, started: Timestamp) -> NodeState {
+        NodeState {
+            addresses: self.addresses.clone(),
+            member_list_epoch: self.members.list().map_or(0, |list| list.list().epoch),
+            drives: local.drives.clone(),
+            has_aes: codec::cpu_has_aes(),
+            ..NodeState::new(self.me, started)
+        }
+    }
+
+    /// Closes the door.
+    pub async fn shutdown(self: Arc<Self>) {
+        if let Some(link) = Arc::into_inner(self) {
+            link.server.shutdown().await;
+        }
+    }
+}
+
+/// A link that follows the grid.
+pub struct Following {
+    gossip: Arc<Gossip>,
+    task: JoinHandle<()>,
+}
+
+impl Following {
+    /// The grid as this node sees it.
+    pub fn gossip(&self) -> &Arc<Gossip> {
+        &self.gossip
+    }
+
+    /// Says goodbye and stops.
+    pub async fn shutdown(&self) {
+        self.task.abort();
+        self.gossip.shutdown().await;
+    }
+}
+
+fn meta_members(list: &MemberList, alive: &dyn Fn(NodeId) -> bool) -> Vec<MetaMember> {
+    let members = list.current();
+    members
+        .map(|member| MetaMember { number: member.number, node: member.node, alive: alive(member.node) })
+        .collect()
+}
+
+struct Follower {
+    link: Arc<GridLink>,
+    followed: Followed,
+    gossip: Arc<Gossip>,
+    started: Timestamp,
+    /// Epochs of the local snapshot and of the list that were last told to others.
+    published: (u64, u64),
+    merged: GridSnapshot,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut lists = self.followed.registry.changed();
+        let mut view = self.gossip.changed();
+        let mut asked = tokio::time::Instant::now();
+        let asking = tokio::sync::Semaphore::new(1);
+        let asking = Arc::new(asking);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                changed = lists.changed() => if changed.is_err() { return },
+                changed = view.changed() => if changed.is_err() { return },
+            }
+            let newest = lists.borrow_and_update().clone();
+            if let Some(list) = newest {
+                self.adopt(list).await;
+            }
+            self.look().await;
+            if (self.others_know_more() || asked.elapsed() >= LIST_EVERY)
+                && let Ok(permit) = asking.clone().try_acquire_owned()
+            {
+                asked = tokio::time::Instant::now();
+                let registry = self.followed.registry.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = registry.current().await {
+                        tracing::debug!(%error, "the member list cannot be read now");
+                    }
+                    // Not at once again, whatever the answer was.
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    fn others_know_more(&self) -> bool {
+        let known = self.link.members.list().map_or(0, |list| list.list().epoch);
+        let view = self.gossip.view();
+        view.members.values().filter_map(|member| member.state.as_ref()).any(|state| state.member_list_epoch > known)
+    }
+
+    async fn adopt(&mut self, list: SignedList) {
+        if !self.link.members.replace(list) {
+            return;
+        }
+        let Some(list) = self.link.members.list() else { return };
+        tracing::info!(epoch = list.list().epoch, members = list.list().current().count(), "member list");
+        let disks: Vec<Arc<dyn Disk>> =
+            self.followed.store.drives().into_iter().map(|drive| drive.disk()).collect();
+        let members = self.link.members.clone();
+        let written = tokio::task::spawn_blocking(move || members.write(&disks)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(%error, "a drive does not take the member list");
+        }
+        self.gossip.set_members(list.list()).await;
+        self.link.server.close_strangers();
+        for member in &list.list().members {
+            if member.removed.is_some() {
+                self.link.server.revoke(member.node);
+                self.link.peers.forget(member.node);
+            }
+        }
+    }
+
+    /// Tells others what is new here, and takes over what they told.
+    async fn look(&mut self) {
+        let Some(list) = self.link.members.list() else { return };
+        let (list, local, view) = (list.list(), self.followed.local.load(), self.gossip.view());
+        if self.published != (local.epoch, list.epoch) {
+            self.published = (local.epoch, list.epoch);
+            self.gossip.publish(self.link.own_state(&local, self.started)).await;
+        }
+        let said = view.members.iter().filter_map(|(node, member)| {
+            Some((*node, member.state.as_ref()?.addresses.clone()))
+        });
+        self.link.point_at(list, &said.collect());
+        let now = self.followed.clock.since_boot();
+        let me = self.link.me;
+        let alive = |node: NodeId| {
+            node == me
+                || view.members.get(&node).is_none_or(|member| {
+                    member.liveness != Liveness::Down || now.saturating_sub(member.since) < VOTER_GRACE
+                })
+        };
+        self.followed.meta.peers().set_members(meta_members(list, &alive));
+        let merged = merge(list, &view, &local, me);
+        if self.merged.epoch == 0
+            || merged.drives != self.merged.drives
+            || merged.all_have_aes != self.merged.all_have_aes
+        {
+            self.merged = GridSnapshot { epoch: self.merged.epoch + 1, ..merged };
+            self.followed.grid.publish(self.merged.clone());
+        }
+    }
+}
+
+/// The drives of all members: this node's as it sees them, others as they said, less trusted the longer they are silent.
+fn merge(list: &MemberList, view: &membership::GridView, own: &GridSnapshot, me: NodeId) -> GridSnapshot {
+    let mut drives: Vec<DriveSnapshot> = own.drives.clone();
+    for member in list.current().filter(|member| member.node != me) {
+        let Some(seen) = view.members.get(&member.node) else { continue };
+        let said = seen.state.iter().flat_map(|state| &state.drives);
+        drives.extend(said.filter(|drive| drive.node == member.node).cloned().map(|mut drive| {
+            if seen.liveness != Liveness::Alive {
+                drive.write_score = Score::LOCKED;
+                if drive.state == DriveState::Active {
+                    drive.state = DriveState::Suspect;
+                }
+            }
+            if seen.liveness == Liveness::Down {
+                drive.read_score = Score::LOCKED;
+            }
+            drive
+        }));
+    }
+    drives.sort_by_key(|drive| drive.id);
+    drives.dedup_by_key(|drive| drive.id);
+    GridSnapshot { epoch: 0, drives, all_have_aes: list.current().all(|member| member.has_aes) }
+}
+
+/// Where others reach a door that listens there.
+fn reachable(listening: SocketAddr, advertise: &[SocketAddr]) -> Vec<SocketAddr> {
+    if !advertise.is_empty() {
+        return advertise.to_vec();
+    }
+    if !listening.ip().is_unspecified() {
+        return vec![listening];
+    }
+    local_addresses().into_iter().map(|ip| SocketAddr::new(ip, listening.port())).collect()
+}
+
+fn local_addresses() -> Vec<IpAddr> {
+    membership::usable_addresses()
+}

@@ -93,9 +93,11 @@ pub enum FoundingError {
 }
 
 /// A folder that passed every look.
-struct Checked {
-    path: PathBuf,
-    disk: Arc<dyn Disk>,
+pub struct Checked {
+    /// Resolved.
+    pub path: PathBuf,
+    /// Opened.
+    pub disk: Arc<dyn Disk>,
     file_system: String,
 }
 
@@ -222,7 +224,8 @@ pub fn save_beside(root_key: &RootKey, folder: &Path) -> Result<PathBuf, keyring
     Ok(path)
 }
 
-fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
+/// Looks at every folder before anything is written.
+pub fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
     let refuse = |message: String| Err(FoundingError::Refused(message));
     if order.drives.is_empty() {
         return refuse("name at least one folder: `shoal init --drive PATH`".to_owned());
@@ -288,7 +291,8 @@ fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
     Ok(checked)
 }
 
-fn warnings_of(checked: &[Checked]) -> Vec<String> {
+/// What the operator should know of these folders.
+pub fn warnings_of(checked: &[Checked]) -> Vec<String> {
     let mut file_systems: Vec<&str> = checked.iter().map(|drive| drive.file_system.as_str()).collect();
     file_systems.sort_unstable();
     file_systems.dedup();

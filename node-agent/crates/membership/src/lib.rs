@@ -2,16 +2,22 @@
 //!
 //! - `member_list`: the signed list that TLS, Raft and placement ask.
 //! - `ticket`: what lets a new node in; `join`: how it gets in.
+//! - `gossip`: who lives, and what each node says of itself.
 //!
 //! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
 //! a member but by a change of that list; what is kept of the root shard is reached through traits that row 8
 //! implements. May import `grid-types`, `sys` and `rpc`.
 
+mod gossip;
 mod grid_ca;
 mod join;
 mod member_list;
 mod ticket;
 
+pub use gossip::{
+    Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,
+    NodeState, SERVICE as GOSSIP_SERVICE, StateError,
+};
 pub use grid_ca::{CaKeyError, CaPin, CaPublicKey, GridCa, KEY_BYTES, SIGNATURE_BYTES, node_id, pin};
 pub use join::{
     Admission, AdmitError, Applicant, Door, FAILURE_WINDOW, FAILURES_MAX, JOIN_MESSAGE_BYTES_MAX, JoinError,

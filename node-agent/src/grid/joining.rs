@@ -1,0 +1,206 @@
+//! Makes this host a member of a grid that exists: identity, ticket, admission, labels.
+//!
+//! Order: the folders are looked at before anybody is asked; nothing is proved to a grid that is not the ticket's; the
+//! drives are labelled once the grid has admitted this node, and the node file comes last, as in a founding.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chunk_store::{DriveLabel, label};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grid_types::{DriveId, GridId, NodeId};
+use keyring::RootKey;
+use membership::{Admission, Applicant, Door, JoinError, Ticket};
+use rpc::{Method, NodeKey, NodeKeyError, RpcConfig, RpcError, Stranger, dial_stranger};
+use sys::{Clock, Random};
+
+use super::MEMBERS_FILE;
+use crate::founding::{Founding, FoundingError, check, save_beside, warnings_of};
+use crate::identity::{KnownDrive, NodeFile};
+
+/// For a connection to one address.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two rounds over all addresses.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+
+/// What to join with.
+pub struct Joining {
+    /// The folders, and where the root key goes: as in a founding.
+    pub folders: Founding,
+    /// The ticket.
+    pub ticket: Ticket,
+    /// Members to ask, beside those that the ticket names.
+    pub peers: Vec<SocketAddr>,
+    /// Where this node will be reached.
+    pub addresses: Vec<SocketAddr>,
+    /// For people.
+    pub name: String,
+    /// How long members that do not answer are asked again.
+    pub patience: Duration,
+}
+
+/// What this node became.
+pub struct Joined {
+    /// The grid.
+    pub grid: GridId,
+    /// This node.
+    pub node: NodeId,
+    /// Its number.
+    pub number: u64,
+    /// Where the root key lies.
+    pub key_files: Vec<PathBuf>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Why this host is no member.
+#[derive(Debug, thiserror::Error)]
+pub enum JoiningError {
+    /// The folders, or writing to them.
+    #[error(transparent)]
+    Folders(#[from] FoundingError),
+    /// The key pair of the node.
+    #[error(transparent)]
+    KeyPair(#[from] crate::identity::KeyPairError),
+    /// The same.
+    #[error(transparent)]
+    Key(#[from] NodeKeyError),
+    /// Nobody to ask.
+    #[error("no member of the grid is known: name one with --peer ADDRESS:PORT")]
+    NoPeer,
+    /// The grid refused, or is a false one.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// Nobody answered.
+    #[error("no member of the grid answered: {0}")]
+    Silence(RpcError),
+    /// The root key that was sent.
+    #[error("the root key that the grid sent: {0}")]
+    RootKey(#[from] keyring::KeyringError),
+    /// A file could not be written.
+    #[error("writing {path}: {source}; this node was admitted and lost its identity: remove it from the grid, and join again")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// A connection to a node whose key nobody has vouched for yet.
+struct StrangersDoor(Stranger);
+
+impl Door for StrangersDoor {
+    fn peer(&self) -> NodeId {
+        self.0.peer()
+    }
+
+    fn peer_public_key(&self) -> &[u8] {
+        self.0.public_key()
+    }
+
+    fn exporter(&self) -> [u8; 32] {
+        *self.0.exporter()
+    }
+
+    fn call(
+        &self,
+        method: Method,
+        message: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, RpcError>> {
+        self.0.call(method, message, deadline).boxed()
+    }
+}
+
+/// Joins. Runs to completion; a crash after the admission costs one use of the ticket.
+pub async fn join(
+    order: &Joining,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Joined, JoiningError> {
+    let checked = check(&order.folders)?;
+    let warnings = warnings_of(&checked);
+    let known: Vec<KnownDrive> = checked
+        .iter()
+        .map(|drive| KnownDrive { id: DriveId::from(random.id()), path: drive.path.clone(), failed: None })
+        .collect();
+    let identity = NodeFile::generate(order.ticket.grid, known.clone())?;
+    let key = NodeKey::from_pkcs8(&identity.key_document())?;
+    let admission = ask(order, &key).await?;
+    let root_key = RootKey::decode(&admission.root_key)?;
+
+    let grid = admission.grid;
+    let mut key_files = Vec::new();
+    if let Some(path) = &order.folders.key_file {
+        root_key.save(path)?;
+        key_files.push(path.clone());
+    }
+    for (drive, known) in checked.iter().zip(&known) {
+        let failed = |name: &str| {
+            let path = drive.path.join(name);
+            move |source| JoiningError::Io { path, source }
+        };
+        if order.folders.key_file.is_none() {
+            key_files.push(save_beside(&root_key, &drive.path)?);
+        }
+        let label =
+            DriveLabel { grid, node: identity.node, drive: known.id, generation: 1, created: clock.now() };
+        label::create(&*drive.disk, &label, true).map_err(failed(label::LABEL_FILE))?;
+        let list = admission.list.bytes();
+        drive.disk.write_atomic(MEMBERS_FILE, list, "member list").map_err(failed(MEMBERS_FILE))?;
+    }
+    for drive in &checked {
+        let failed = |source| JoiningError::Io { path: drive.path.join(crate::identity::NODE_FILE), source };
+        identity.write(&*drive.disk).map_err(failed)?;
+    }
+    Ok(Joined { grid, node: identity.node, number: admission.number, key_files, warnings })
+}
+
+/// Asks one member after the other until one admits this node or the grid refuses it.
+async fn ask(order: &Joining, key: &NodeKey) -> Result<Admission, JoiningError> {
+    let mut known = BTreeSet::new();
+    let peers = order.ticket.peers.iter().chain(&order.peers).copied();
+    let peers: Vec<SocketAddr> = peers.filter(|peer| known.insert(*peer)).collect();
+    if peers.is_empty() {
+        return Err(JoiningError::NoPeer);
+    }
+    let me = Applicant {
+        public_key: key.public_key().to_vec(),
+        name: order.name.clone(),
+        addresses: order.addresses.clone(),
+        has_aes: codec::cpu_has_aes(),
+        has_drives: true,
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let config = RpcConfig::default();
+    let until = tokio::time::Instant::now() + order.patience;
+    loop {
+        let mut last = JoiningError::NoPeer;
+        for peer in &peers {
+            match dial_stranger(*peer, key, &config, DIAL_TIMEOUT).await {
+                Ok(stranger) => match membership::join(&StrangersDoor(stranger), &order.ticket, &me).await {
+                    Ok(admission) => return Ok(admission),
+                    Err(error) if error.may_pass() => last = error.into(),
+                    // Others may be of the right grid all the same.
+                    Err(error @ (JoinError::FalseGrid { .. } | JoinError::NotAMember(_))) => {
+                        tracing::warn!(%peer, %error, "not asked any further");
+                        last = error.into();
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+                Err(error) => last = JoiningError::Silence(error),
+            }
+        }
+        if tokio::time::Instant::now() + ROUND_PAUSE > until {
+            return Err(last);
+        }
+        tokio::time::sleep(ROUND_PAUSE).await;
+    }
+}

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
-    QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
+    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
+    QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined,
+    ReplaceDrive, Status, TicketInfo, VerifyReport,
 };
 use admin_api::{AdminError, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{
-    BucketName, DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, NameError, ObjectKey,
+    BucketName, DriveId, ErrorCode, NodeId, FailureDomain, GridSnapshot, MemoryBudget, NameError, ObjectKey,
     ProfileChoice,
 };
 use http_server::ConnectionCount;
+use membership::{Gossip, Liveness, TicketOrder};
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
@@ -27,6 +29,7 @@ use segment_store::GridView;
 use sys::{Clock, Random};
 
 use crate::access_log::AccessLog;
+use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::identity::NodeFile;
 
@@ -45,6 +48,12 @@ pub struct AdminNodeParts {
     pub identity: NodeFile,
     /// Metadata.
     pub meta: MetaStore,
+    /// The door for other nodes.
+    pub link: Arc<GridLink>,
+    /// Who lives.
+    pub gossip: Arc<Gossip>,
+    /// Members and tickets.
+    pub registry: GridRegistry,
     /// Drives in service.
     pub store: ChunkStore,
     /// The grid now.
@@ -307,6 +316,24 @@ fn key_info(key: AccessKey) -> KeyInfo {
     KeyInfo { id: key.id, user: key.user, state: state.to_owned(), created: key.created }
 }
 
+fn liveness_word(liveness: Liveness) -> &'static str {
+    match liveness {
+        Liveness::Alive => "alive",
+        Liveness::Suspect => "suspect",
+        Liveness::Down => "down",
+    }
+}
+
+fn of_registry(failure: &RegistryFailure) -> AdminError {
+    let code = match failure {
+        RegistryFailure::Meta(error) => error.code(),
+        RegistryFailure::Change(_) | RegistryFailure::Ticket(_) => ErrorCode::InvalidArgument,
+        RegistryFailure::Busy => ErrorCode::Unavailable,
+        _ => ErrorCode::Internal,
+    };
+    AdminError::of(code, failure.to_string())
+}
+
 impl Node for AdminNode {
     fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
@@ -508,6 +535,113 @@ impl Node for AdminNode {
         let status = jobs.list().into_iter().find(|job| known && job.name == name);
         let message = format!("there is no job `{name}`; `shoal job list` shows them");
         async move { status.map(job_info).ok_or_else(|| AdminError::not_found("NoSuchJob", message)) }.boxed()
+    }
+
+    fn nodes(&self) -> NodeFuture<'_, Vec<NodeInfo>> {
+        async move {
+            let parts = &self.parts;
+            let list = parts.link.members().list();
+            let Some(list) = list else { return Ok(Vec::new()) };
+            let (view, grid) = (parts.gossip.view(), parts.grid.load());
+            let (voters, leader) = parts.meta.root_voters();
+            let now = parts.clock.since_boot();
+            let info = |member: &membership::Member| {
+                let here = member.node == parts.identity.node;
+                let seen = view.members.get(&member.node);
+                let (state, since) = match seen {
+                    _ if here => ("alive", parts.started),
+                    Some(seen) => (liveness_word(seen.liveness), seen.since),
+                    None => ("suspect", now),
+                };
+                let drives: Vec<_> = grid.drives.iter().filter(|drive| drive.node == member.node).collect();
+                let addresses =
+                    if here { parts.link.addresses() } else { member.addresses.as_slice() }.iter();
+                NodeInfo {
+                    node: member.node,
+                    number: member.number,
+                    name: member.name.clone(),
+                    addresses: addresses.map(ToString::to_string).collect(),
+                    state: state.to_owned(),
+                    since_seconds: now.saturating_sub(since).as_secs(),
+                    here,
+                    votes: voters.contains(&member.number),
+                    leads: leader == Some(member.number),
+                    drives: u32::try_from(drives.len()).unwrap_or(u32::MAX),
+                    total_bytes: drives.iter().map(|drive| drive.total_bytes).sum(),
+                    free_bytes: drives.iter().map(|drive| drive.free_bytes).sum(),
+                    added: member.added,
+                }
+            };
+            Ok(list.list().current().map(info).collect())
+        }
+        .boxed()
+    }
+
+    fn remove_node(&self, node: NodeId) -> NodeFuture<'_, ()> {
+        async move {
+            if node == self.parts.identity.node {
+                return Err(AdminError::invalid("a node does not remove itself: ask another one"));
+            }
+            self.parts.registry.remove(node).await.map_err(|failure| of_registry(&failure))?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn tickets(&self) -> NodeFuture<'_, Vec<TicketInfo>> {
+        async move {
+            let tickets = self.parts.registry.tickets().await.map_err(|failure| of_registry(&failure))?;
+            let now = self.parts.clock.now();
+            let info = |ticket: &membership::TicketRecord| TicketInfo {
+                id: ticket.id.to_string(),
+                state: match (ticket.open(now), ticket.uses_left) {
+                    (true, _) => "open",
+                    (false, 0) => "used up",
+                    (false, _) => "expired",
+                }
+                .to_owned(),
+                uses_left: ticket.uses_left,
+                joined: ticket.joined.clone(),
+                created: ticket.created,
+                expires: ticket.expires,
+            };
+            Ok(tickets.iter().map(info).collect())
+        }
+        .boxed()
+    }
+
+    fn create_ticket(&self, order: CreateTicket) -> NodeFuture<'_, NewTicket> {
+        async move {
+            let parts = &self.parts;
+            let drive_policy = order.drives.parse().map_err(|error| AdminError::invalid(format!("{error}")))?;
+            let order = TicketOrder {
+                // The registry knows it.
+                ca_pin: [0; 32],
+                grid: parts.identity.grid,
+                uses: order.uses,
+                valid: Duration::from_secs(order.valid_seconds),
+                drive_policy,
+                peers: parts.link.known_addresses(),
+            };
+            let made = parts.registry.create_ticket(order).await.map_err(|failure| of_registry(&failure))?;
+            Ok(NewTicket {
+                id: made.id.to_string(),
+                ticket: made.to_text().to_string(),
+                expires: made.expires,
+            })
+        }
+        .boxed()
+    }
+
+    fn delete_ticket(&self, id: &str) -> NodeFuture<'_, ()> {
+        let id = id.to_owned();
+        async move {
+            let unknown = || AdminError::not_found("NoSuchTicket", format!("there is no ticket {id}"));
+            let parsed = id.parse().map_err(|_| unknown())?;
+            let deleted = self.parts.registry.delete_ticket(parsed).await;
+            if deleted.map_err(|failure| of_registry(&failure))? { Ok(()) } else { Err(unknown()) }
+        }
+        .boxed()
     }
 
     fn keys(&self) -> NodeFuture<'_, Vec<KeyInfo>> {

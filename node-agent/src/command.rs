@@ -6,11 +6,14 @@ mod demo;
 mod drive;
 mod init;
 mod job;
+mod join;
 mod key;
+mod node;
 mod quarantine;
 mod rebuild_metadata;
 mod serve;
 mod status;
+mod ticket;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,6 +43,8 @@ struct Arguments {
 enum Command {
     /// Founds a grid on this host: makes folders its drives, prints the first keys once
     Init(init::Init),
+    /// Makes this host a member of a grid that exists, with a ticket
+    Join(join::Join),
     /// Serves with a configuration file
     Serve(serve::Serve),
     /// Starts a local grid to try things with: four drive folders, keys, a line to copy
@@ -49,6 +54,12 @@ enum Command {
     Config(config::ConfigCommand),
     /// The node at a glance
     Status(status::StatusCommand),
+    /// Members of the grid: list, remove
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Tickets, with which new nodes join: create, list, delete
+    #[command(subcommand)]
+    Ticket(ticket::TicketCommand),
     /// Drives: list, add, replace, lock, unlock, verify
     #[command(subcommand)]
     Drive(drive::DriveCommand),
@@ -100,6 +111,9 @@ pub fn run() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(command) => command.run().await,
+        Command::Join(command) => command.run().await,
+        Command::Node(command) => command.run().await,
+        Command::Ticket(command) => command.run().await,
         Command::Serve(command) => command.run().await,
         Command::Demo(command) => command.run().await,
         Command::Config(command) => command.run(),

@@ -22,7 +22,7 @@ pub use value::{AccessLogTarget, ByteSize, CipherText, DegradedWrites, LogFormat
 pub const S3_PORT_DEFAULT: u16 = 9000;
 /// Port of the operator's door unless configured.
 pub const ADMIN_PORT_DEFAULT: u16 = 9001;
-/// Port kept for node to node calls.
+/// Port of node to node calls unless configured.
 pub const RPC_PORT_DEFAULT: u16 = 9002;
 /// Held for requests at once: the share of the 150 MiB bar that is not code, page caches and SQLite.
 const MEMORY_BYTES_DEFAULT: u64 = 64 << 20;
@@ -57,7 +57,7 @@ pub struct Config {
     pub s3: S3Section,
     /// The operator's door.
     pub admin: AdminSection,
-    /// Node to node; reserved.
+    /// Node to node.
     pub rpc: RpcSection,
     /// Logs.
     pub log: LogSection,
@@ -103,8 +103,10 @@ pub struct AdminSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RpcSection {
-    /// Reserved: nothing listens there yet.
+    /// Address and port for other nodes; port 0 = any.
     pub listen: SocketAddr,
+    /// Where other nodes reach this one, where `listen` does not say it: behind a forwarded port.
+    pub advertise: Vec<SocketAddr>,
 }
 
 /// `[log]`
@@ -172,7 +174,7 @@ impl Default for AdminSection {
 
 impl Default for RpcSection {
     fn default() -> Self {
-        Self { listen: everywhere(RPC_PORT_DEFAULT) }
+        Self { listen: everywhere(RPC_PORT_DEFAULT), advertise: Vec::new() }
     }
 }
 

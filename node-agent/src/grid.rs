@@ -5,7 +5,7 @@ mod link;
 mod members;
 mod registry;
 
-pub use joining::{Joined, Joining, JoiningError, join};
-pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart};
+pub use joining::{Joining, join};
+pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart, reachable};
 pub use members::{MEMBERS_FILE, Members};
 pub use registry::{GridRegistry, RegistryFailure};

@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod drives;
 mod founding;
+mod grid;
 mod identity;
 mod incarnation;
 mod logging;

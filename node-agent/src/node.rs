@@ -14,7 +14,7 @@ use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::RootKey;
 use meta_store::home::HomeDrive;
-use meta_store::root::RecordKind;
+use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
 use object_engine::backup::{BackupConfig, MetadataBackup};
 use object_engine::{EngineConfig, ObjectEngine};
@@ -31,6 +31,9 @@ use crate::drives::{
     WatchStart, WatchedDrive, discover,
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
+use crate::grid::{
+    Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, RegistryFailure,
+};
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
@@ -50,6 +53,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 const EMPTIED_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at certificate files.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
+/// Between two tries to reach the others at start.
+const GRID_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Records read at once.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -82,6 +87,12 @@ pub enum StartError {
     /// This is a copy or an old backup.
     #[error(transparent)]
     Incarnation(#[from] IncarnationError),
+    /// The door for other nodes.
+    #[error(transparent)]
+    Link(#[from] GridLinkError),
+    /// The member list.
+    #[error("the member list: {0}")]
+    Members(#[from] RegistryFailure),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] http_server::ServeError),
@@ -106,6 +117,8 @@ pub struct Node {
     admin_socket: HttpServer,
     meta: MetaStore,
     watch: Arc<DriveWatch>,
+    link: Arc<GridLink>,
+    following: Following,
     repair: Arc<Repair>,
     emptied: tokio::task::JoinHandle<()>,
     certificates: tokio::task::JoinHandle<()>,
@@ -142,18 +155,30 @@ impl Node {
 
         let root_key = load_root_key(config, &drives)?;
 
-        let meta = open_metadata(&opened, &failed, &clock, &random).await?;
-        let identity = match register_start(&meta, identity, &opened, &*random).await {
+        let link = Arc::new(
+            GridLink::open(LinkStart {
+                identity: &identity,
+                listen: config.rpc.listen,
+                advertise: &config.rpc.advertise,
+                disks: opened.iter().map(Drive::disk).collect(),
+            })
+            .await?,
+        );
+        let meta = open_metadata(&link, &opened, &failed, &clock, &random).await?;
+        meta.serve(link.services());
+        let registry = GridRegistry::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
+        let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await;
+        let identity = match entered {
             Ok(identity) => identity,
             Err(error) => {
                 meta.shutdown().await;
-                return Err(error.into());
+                return Err(error);
             }
         };
         tracing::info!(grid = %identity.grid, node = %identity.node, incarnation = identity.incarnation, "this node");
 
         let store = ChunkStore::new(opened);
-        let grid = GridView::default();
+        let (local, grid) = (GridView::default(), GridView::default());
         let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
         if config.drives_are_domains {
             warnings.retain(|warning| !warning.contains("one failure domain"));
@@ -166,7 +191,7 @@ impl Node {
         let watch = Arc::new(DriveWatch::start(
             WatchStart {
                 store: store.clone(),
-                grid: grid.clone(),
+                grid: local.clone(),
                 meta: meta.clone(),
                 clock: clock.clone(),
                 random: random.clone(),
@@ -187,6 +212,21 @@ impl Node {
                 ..WatchConfig::default()
             },
         ));
+
+        let following = link
+            .clone()
+            .follow(Followed {
+                meta: meta.clone(),
+                registry: registry.clone(),
+                local,
+                grid: grid.clone(),
+                store: store.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                incarnation: identity.incarnation,
+            })
+            .await;
+        link.open_doors(&registry, clock.clone());
 
         let budget = MemoryBudget::new("requests", config.memory.0, MEMORY_WAITERS_MAX);
         let accept_degraded = config.degraded_writes == DegradedWrites::Accept;
@@ -278,6 +318,9 @@ impl Node {
         let admin_node = Arc::new(AdminNode::new(AdminNodeParts {
             identity,
             meta: meta.clone(),
+            link: link.clone(),
+            gossip: following.gossip().clone(),
+            registry,
             store,
             grid,
             watch: watch.clone(),
@@ -309,6 +352,8 @@ impl Node {
             admin_socket,
             meta,
             watch,
+            link,
+            following,
             repair,
             emptied,
             certificates,
@@ -348,7 +393,9 @@ impl Node {
         self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();
+        self.following.shutdown().await;
         self.meta.shutdown().await;
+        self.link.shutdown().await;
         tracing::info!("stopped");
     }
 }
@@ -419,6 +466,7 @@ async fn take_into_service(
 /// Opens the metadata from the drives in service. Where these do not suffice, failed drives may tell what they know; the
 /// mirrors move off them at once.
 async fn open_metadata(
+    link: &GridLink,
     opened: &[Drive],
     failed: &[OurDrive],
     clock: &Arc<dyn Clock>,
@@ -426,7 +474,12 @@ async fn open_metadata(
 ) -> Result<MetaStore, StartError> {
     let home: Vec<HomeDrive> =
         opened.iter().map(|drive| HomeDrive { id: drive.id(), disk: drive.disk() }).collect();
-    let open = |home| MetaStore::open(home, MetaConfig::default(), clock.clone(), random.clone());
+    let open = |home| {
+        MetaStore::open_among(home, MetaConfig::default(), clock.clone(), random.clone(), link.meta_peers())
+    };
+    if link.has_others() && !MetaStore::exists(home.clone()).await? {
+        return Ok(join_metadata(link, home, clock, random).await);
+    }
     match open(home.clone()).await {
         Err(error) if !failed.is_empty() => {
             tracing::error!(%error, "the metadata wants the drives that failed: they are read once more");
@@ -438,6 +491,99 @@ async fn open_metadata(
         }
         answer => Ok(answer?),
     }
+}
+
+/// A new member fetches the metadata from the others, however long they take to be there.
+async fn join_metadata(
+    link: &GridLink,
+    home: Vec<HomeDrive>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> MetaStore {
+    loop {
+        let peers = link.meta_peers();
+        let joined =
+            MetaStore::join(home.clone(), MetaConfig::default(), clock.clone(), random.clone(), peers);
+        match joined.await {
+            Ok(meta) => return meta,
+            Err(error) => {
+                tracing::warn!(%error, "the metadata cannot be fetched from other nodes now; it is tried again");
+                tokio::time::sleep(GRID_RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Registers this start, and reads the member list; a grid of one gets its list now. Waits while the root shard has no
+/// majority: the other nodes may be starting, too.
+async fn enter_grid(
+    link: &GridLink,
+    meta: &MetaStore,
+    registry: &GridRegistry,
+    identity: NodeFile,
+    opened: &[Drive],
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<NodeFile, StartError> {
+    let registered = loop {
+        match register_start(meta, identity.clone(), opened, random).await {
+            Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
+                tracing::warn!(%error, "waiting for a majority of the grid's voters");
+                tokio::time::sleep(GRID_RETRY_PAUSE).await;
+            }
+            registered => break registered?,
+        }
+    };
+    let founder = link.founder(host_name(), codec::cpu_has_aes(), clock.now());
+    let list = loop {
+        match registry.ensure_founded(registered.grid, founder.clone()).await {
+            Err(RegistryFailure::Meta(error)) if link.has_others() && waits(&error) => {
+                tokio::time::sleep(GRID_RETRY_PAUSE).await;
+            }
+            list => break list?,
+        }
+    };
+    if link.members().replace(list) {
+        let disks: Vec<_> = opened.iter().map(Drive::disk).collect();
+        let members = link.members().clone();
+        let written = tokio::task::spawn_blocking(move || members.write(&disks)).await?;
+        if let Err(error) = written {
+            tracing::error!(%error, "a drive does not take the member list");
+        }
+    }
+    own_drives(meta, &registered, clock).await?;
+    Ok(registered)
+}
+
+fn waits(error: &meta_store::MetaError) -> bool {
+    matches!(error, meta_store::MetaError::Unavailable { .. })
+}
+
+/// Drives of a node that joined have no records yet; their labels prove the order that made them.
+async fn own_drives(meta: &MetaStore, identity: &NodeFile, clock: &dyn Clock) -> Result<(), StartError> {
+    for drive in &identity.drives {
+        let key = drive.id.as_bytes().to_vec();
+        if meta.record(RecordKind::Drive, &key).await?.is_some() {
+            continue;
+        }
+        let record = DriveRecord {
+            node: identity.node,
+            path: drive.path.clone(),
+            locked: false,
+            leaving: false,
+            added: clock.now(),
+        };
+        let value = records::encode(&record).map_err(RegistryFailure::from)?;
+        let write = RecordWrite { kind: RecordKind::Drive, key, expect: Expect::Absent, value: Some(value) };
+        meta.write_records(vec![write]).await?;
+    }
+    Ok(())
+}
+
+/// What people call this host; nothing rests on it.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|letter| !letter.is_control()).take(membership::NAME_BYTES_MAX / 4).collect()
 }
 
 /// One process a drive: fails where another one has any of them.

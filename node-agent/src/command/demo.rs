@@ -1,5 +1,6 @@
 //! `shoal demo`: a local grid to try things with.
 
+mod fleet;
 mod self_test;
 mod store;
 
@@ -16,10 +17,13 @@ use super::Failure;
 use crate::client::{S3Client, Target};
 use crate::config::{ADMIN_PORT_DEFAULT, Config, LogFormat, ProfileText, S3_PORT_DEFAULT, TlsMode};
 use crate::node::{Node, SOCKET_FILE};
+use fleet::{Fleet, FleetOrder};
 use store::DemoStore;
 
 /// Unix: `sun_path` holds 108 bytes with its end; the socket is bound under a longer name first.
 const SOCKET_PATH_BYTES_MAX: usize = 96;
+/// Drive folders of a demo of one node.
+const DRIVES_DEFAULT: u32 = 4;
 /// The bucket that the printed line copies into.
 const DEMO_BUCKET: &str = "demo";
 
@@ -32,12 +36,12 @@ pub struct Demo {
     /// Delete the data at the end
     #[arg(long)]
     ephemeral: bool,
-    /// Nodes; more than one comes with the grid
-    #[arg(long, default_value_t = 1)]
+    /// Nodes, a process each
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     nodes: u32,
-    /// Drive folders of a new demo
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
-    drives: u32,
+    /// Drive folders of each node of a new demo [default: 4, or 1 with several nodes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    drives: Option<u32>,
     /// auto, copies:N or ec:K+M
     #[arg(long, default_value = "auto")]
     profile: ProfileChoice,
@@ -62,15 +66,18 @@ impl Demo {
     /// Until SIGTERM or SIGINT.
     pub async fn run(self) -> Result<(), Failure> {
         crate::logging::start(if self.json { "info" } else { "warn" }, LogFormat::Text);
-        if self.nodes != 1 {
-            return Err("one node so far: several nodes come with the grid; --nodes 1 is what works".into());
-        }
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let random: Arc<dyn Random> = Arc::new(RealRandom);
         let dir = self.folder(&*random)?;
-        let demo = DemoStore::open_or_found(&dir, self.drives, clock.clone(), random.clone()).await?;
+        if self.nodes > 1 {
+            let served = self.serve_fleet(&dir, clock, random).await;
+            self.clean_up(&dir)?;
+            return served;
+        }
+        let drives = self.drives.unwrap_or(DRIVES_DEFAULT);
+        let demo = DemoStore::open_or_found(&dir, drives, clock.clone(), random.clone()).await?;
         let mut notes = Vec::new();
-        if !demo.new && demo.drives.len() != self.drives as usize && !self.json {
+        if !demo.new && self.drives.is_some_and(|drives| demo.drives.len() != drives as usize) && !self.json {
             notes.push(format!(
                 "{} holds {} drives; --drives counts for a new demo",
                 dir.display(),
@@ -81,11 +88,105 @@ impl Demo {
         let node = Node::start(&config, clock.clone(), random.clone()).await?;
         let served = self.serve(&dir, &demo, &config, &node, &notes, &*clock, &*random).await;
         node.shutdown().await;
+        self.clean_up(&dir)?;
+        served
+    }
+
+    fn clean_up(&self, dir: &Path) -> Result<(), Failure> {
         if self.ephemeral {
-            std::fs::remove_dir_all(&dir)
+            std::fs::remove_dir_all(dir)
                 .map_err(|error| format!("{} could not be deleted: {error}", dir.display()))?;
         }
-        served
+        Ok(())
+    }
+
+    async fn serve_fleet(
+        &self,
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<(), Failure> {
+        let mut notes = Vec::new();
+        let order = FleetOrder {
+            dir,
+            nodes: self.nodes,
+            drives: self.drives.unwrap_or(1),
+            profile: self.profile,
+            first: (
+                listen(self.s3_port, S3_PORT_DEFAULT, "S3", &mut notes),
+                listen(self.admin_port, ADMIN_PORT_DEFAULT, "the operator's door", &mut notes),
+            ),
+            tls: self.tls,
+            signature_v2: self.signature_v2,
+        };
+        let stopped = super::stop_signal()?;
+        let fleet = Fleet::start(&order, clock.clone(), random.clone()).await?;
+        let endpoints = fleet.endpoints();
+        let authority = self.tls.then(|| dir.join("node-1/drive-1")
+            .join(crate::certificate::TLS_FOLDER).join(crate::certificate::AUTHORITY_FILE));
+        let region = Config::default().s3.region;
+        // Through the last node what the first one was asked for must be there, too.
+        let client = S3Client {
+            target: Target::from_url(endpoints.last().ok_or("no node serves")?, authority.as_deref())?,
+            access_key: fleet.keys.access_key.clone(),
+            secret_key: fleet.keys.secret_key.clone(),
+            region: region.clone(),
+        };
+        let tested = self_test::run(&client, &*clock, &*random).await;
+        if self.json {
+            super::print_json(&json!({
+                "endpoint": endpoints.first(),
+                "endpoints": endpoints,
+                "region": region,
+                "access_key": fleet.keys.access_key,
+                "secret_key": fleet.keys.secret_key,
+                "pids": fleet.pids(),
+                "admin": fleet.admins().first(),
+                "admins": fleet.admins(),
+                "sockets": fleet.sockets(),
+                "admin_key": fleet.keys.operator_key,
+                "ca": authority,
+                "dir": dir,
+                "self_test": tested.as_ref().err().map_or("ok".to_owned(), ToString::to_string),
+            }))?;
+        } else {
+            let bucket = self_test::make_bucket(&client, DEMO_BUCKET, &*clock).await;
+            for note in &notes {
+                println!("note: {note}");
+            }
+            println!("A grid of {} nodes serves S3; each of them answers everything.\n", self.nodes);
+            for endpoint in &endpoints {
+                println!("  endpoint      {endpoint}");
+            }
+            println!("  region        {region}");
+            println!("  access key    {}", fleet.keys.access_key);
+            println!("  secret key    {}", fleet.keys.secret_key);
+            println!("  admin         {}", fleet.admins().join(" "));
+            println!("  operator key  {}", fleet.keys.operator_key);
+            println!("  data          {}", dir.display());
+            println!("  members       shoal node list --socket {}", fleet.sockets()[0].display());
+            if self.ephemeral {
+                println!("\nThe data is deleted at the end.");
+            }
+            let bundle =
+                authority.as_ref().map(|path| format!("AWS_CA_BUNDLE={} ", path.display())).unwrap_or_default();
+            println!(
+                "\nCopy a file into it:\n\n  {bundle}AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} \
+                 AWS_DEFAULT_REGION={region} \\\n  aws --endpoint-url {} s3 cp README.md s3://{DEMO_BUCKET}/\n",
+                fleet.keys.access_key, fleet.keys.secret_key, endpoints[0]
+            );
+            match &tested {
+                Ok(()) => println!("Self-test: PUT, GET and DELETE through S3 are right."),
+                Err(error) => println!("Self-test FAILED: {error}"),
+            }
+            if let Err(error) = bucket {
+                println!("The bucket `{DEMO_BUCKET}` could not be made: {error}");
+            }
+            println!("\nStop it with Ctrl-C.");
+        }
+        stopped.await;
+        fleet.stop().await;
+        Ok(())
     }
 
     fn folder(&self, random: &dyn Random) -> Result<PathBuf, Failure> {
@@ -109,6 +210,7 @@ impl Demo {
         let mut config =
             Config { drives: demo.drives.clone(), profile: ProfileText(self.profile), ..Config::default() };
         config.drives_are_domains = true;
+        config.rpc.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.s3.signature_v2 = self.signature_v2;
         config.s3.listen = listen(self.s3_port, S3_PORT_DEFAULT, "S3", notes);
         config.admin.listen = listen(self.admin_port, ADMIN_PORT_DEFAULT, "the operator's door", notes);

@@ -61,7 +61,7 @@ impl Init {
                 return Err(error.into());
             }
         };
-        let text = config::template(&order.drives, order.key_file.as_deref());
+        let text = config::template(&order.drives, order.key_file.as_deref(), None);
         config_file.write_all(text.as_bytes())?;
         config_file.sync_all()?;
         if self.json {

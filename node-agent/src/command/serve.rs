@@ -23,6 +23,9 @@ pub struct Serve {
     /// Address and port of the operator's door, instead of the configured one [or $SHOAL_ADMIN_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin_listen: Option<SocketAddr>,
+    /// Address and port for other nodes, instead of the configured one [or $SHOAL_RPC_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    rpc_listen: Option<SocketAddr>,
 }
 
 impl Serve {
@@ -36,7 +39,11 @@ impl Serve {
         if let Some(listen) = chosen(self.admin_listen, "SHOAL_ADMIN_LISTEN")? {
             config.admin.listen = listen;
         }
+        if let Some(listen) = chosen(self.rpc_listen, "SHOAL_RPC_LISTEN")? {
+            config.rpc.listen = listen;
+        }
         crate::logging::start(&config.log.level, config.log.format);
+        crate::process::die_with_parent_if_told();
         let node = Node::start(&config, Arc::new(RealClock), Arc::new(RealRandom)).await?;
         for warning in &node.warnings {
             tracing::warn!("{warning}");

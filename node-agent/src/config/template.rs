@@ -1,10 +1,11 @@
 //! The commented file that `shoal init` writes.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A configuration for these drives, every other key shown with its default.
-pub fn template(drives: &[PathBuf], key_file: Option<&Path>) -> String {
+pub fn template(drives: &[PathBuf], key_file: Option<&Path>, rpc_listen: Option<SocketAddr>) -> String {
     let mut text = String::from(
         "# Shoal. `shoal config check --config FILE` explains mistakes by line; unknown keys are errors.\n\
          # Lines that begin with `#` show defaults.\n\n\
@@ -62,7 +63,8 @@ pub fn template(drives: &[PathBuf], key_file: Option<&Path>) -> String {
 # tls = "generated"
 
 [rpc]
-# listen = "0.0.0.0:9002"               # reserved for the grid
+RPC_LISTEN               # where other nodes of the grid reach this one
+# advertise = ["192.0.2.7:9002"]        # where they reach it from outside, behind a forwarded port
 
 [log]
 # level = "info"
@@ -70,7 +72,11 @@ pub fn template(drives: &[PathBuf], key_file: Option<&Path>) -> String {
 # access = "off"                        # or stdout, or a file: one JSON line a request
 "#,
     );
-    text
+    let listen = rpc_listen.map_or_else(
+        || "# listen = \"0.0.0.0:9002\"".to_owned(),
+        |address| format!("listen = \"{address}\""),
+    );
+    text.replace("RPC_LISTEN", &listen)
 }
 
 /// A TOML basic string.

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, GridId, NodeId};
 use keyring::RootKey;
 use membership::{Admission, Applicant, Door, JoinError, Ticket};
-use rpc::{Method, NodeKey, NodeKeyError, RpcConfig, RpcError, Stranger, dial_stranger};
+use rpc::{Method, NodeKey, NodeKeyError, RpcError, Stranger, dial_stranger};
 use sys::{Clock, Random};
 
 use super::MEMBERS_FILE;
@@ -179,15 +179,14 @@ async fn ask(order: &Joining, key: &NodeKey) -> Result<Admission, JoiningError> 
         has_drives: true,
         release: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let config = RpcConfig::default();
     let until = tokio::time::Instant::now() + order.patience;
     loop {
         let mut last = JoiningError::NoPeer;
         for peer in &peers {
-            match dial_stranger(*peer, key, &config, DIAL_TIMEOUT).await {
+            match dial_stranger(*peer, key, DIAL_TIMEOUT).await {
                 Ok(stranger) => match membership::join(&StrangersDoor(stranger), &order.ticket, &me).await {
                     Ok(admission) => return Ok(admission),
-                    Err(error) if error.may_pass() => last = error.into(),
+                    Err(error @ (JoinError::Call { .. } | JoinError::Answer { .. })) => last = error.into(),
                     // Others may be of the right grid all the same.
                     Err(error @ (JoinError::FalseGrid { .. } | JoinError::NotAMember(_))) => {
                         tracing::warn!(%peer, %error, "not asked any further");

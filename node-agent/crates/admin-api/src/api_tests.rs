@@ -128,6 +128,23 @@ impl Node for SmallNode {
     fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo> {
         self.ordered(format!("{order:?} {name}"), job(name))
     }
+    fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>> {
+        self.ordered("nodes".to_owned(), Vec::new())
+    }
+    fn remove_node(&self, node: NodeId) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("remove {node}"), ())
+    }
+    fn tickets(&self) -> NodeAnswer<'_, Vec<TicketInfo>> {
+        self.ordered("tickets".to_owned(), Vec::new())
+    }
+    fn create_ticket(&self, order: CreateTicket) -> NodeAnswer<'_, NewTicket> {
+        let (id, ticket) = ("T".to_owned(), "a secret".to_owned());
+        let expires = Timestamp::from_secs(order.valid_seconds);
+        self.ordered(format!("ticket for {}", order.uses), NewTicket { id, ticket, expires })
+    }
+    fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("delete ticket {id}"), ())
+    }
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>> {
         let key = KeyInfo {
             id: "AK".to_owned(),

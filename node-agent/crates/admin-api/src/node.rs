@@ -1,11 +1,12 @@
 //! What the operator's door needs of the node behind it. The agent implements it; tests implement a small one.
 
 use futures_util::future::BoxFuture;
-use grid_types::DriveId;
+use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
-    QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
+    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
+    QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
+    TicketInfo, VerifyReport,
 };
 use crate::{AdminError, NodeSample, OperatorKeyHash};
 
@@ -37,6 +38,17 @@ pub trait Node: Send + Sync + 'static {
     fn jobs(&self) -> NodeAnswer<'_, Vec<JobInfo>>;
     /// Steers one.
     fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo>;
+
+    /// Members of the grid.
+    fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>>;
+    /// Takes a member out of the grid, for good.
+    fn remove_node(&self, node: NodeId) -> NodeAnswer<'_, ()>;
+    /// Tickets, used-up and expired ones too.
+    fn tickets(&self) -> NodeAnswer<'_, Vec<TicketInfo>>;
+    /// Makes one.
+    fn create_ticket(&self, order: CreateTicket) -> NodeAnswer<'_, NewTicket>;
+    /// Nobody joins with it any more.
+    fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()>;
 
     /// Access keys.
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>>;

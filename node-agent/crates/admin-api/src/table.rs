@@ -82,6 +82,32 @@ pub static OPERATIONS: &[Operation] = &[
     row!("LockDrive", POST, "/v1/drives/{id}/lock", Operator, "No new chunks there", ops::drives::lock),
     row!("UnlockDrive", POST, "/v1/drives/{id}/unlock", Operator, "Ends a lock", ops::drives::unlock),
     row!("VerifyDrive", POST, "/v1/drives/{id}/verify", Operator, "Reads every chunk", ops::drives::verify),
+    row!("ListNodes", GET, "/v1/nodes", Operator, "Members of the grid", ops::nodes::list),
+    row!(
+        "RemoveNode",
+        DELETE,
+        "/v1/nodes/{id}",
+        Operator,
+        "Takes a member out of the grid, for good",
+        ops::nodes::remove
+    ),
+    row!("ListTickets", GET, "/v1/tickets", Operator, "Tickets without secrets", ops::tickets::list),
+    row!(
+        "CreateTicket",
+        POST,
+        "/v1/tickets",
+        Operator,
+        "Lets new nodes join; shown once",
+        ops::tickets::create
+    ),
+    row!(
+        "DeleteTicket",
+        DELETE,
+        "/v1/tickets/{id}",
+        Operator,
+        "Nobody joins with it any more",
+        ops::tickets::delete
+    ),
     row!("ListJobs", GET, "/v1/jobs", Operator, "Background workers", ops::jobs::list),
     row!(
         "PauseJob",

@@ -315,6 +315,97 @@ pub struct QuarantineDone {
     pub bytes: u64,
 }
 
+/// `GET /v1/nodes`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeList {
+    /// Ordered by number.
+    pub nodes: Vec<NodeInfo>,
+}
+
+/// One member of the grid, as the node asked sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its id.
+    pub node: NodeId,
+    /// Its number within the grid.
+    pub number: u64,
+    /// What people call it.
+    pub name: String,
+    /// Where other nodes reach it.
+    pub addresses: Vec<String>,
+    /// `alive`, `suspect` or `down`.
+    pub state: String,
+    /// Seconds in that state.
+    pub since_seconds: u64,
+    /// This is the node that was asked.
+    pub here: bool,
+    /// Votes on the root shard.
+    pub votes: bool,
+    /// Leads the root shard.
+    pub leads: bool,
+    /// Its drives, as it told.
+    pub drives: u32,
+    /// Bytes of its drives.
+    pub total_bytes: u64,
+    /// Bytes that clients may still fill.
+    pub free_bytes: u64,
+    /// When it joined.
+    pub added: Timestamp,
+}
+
+/// `POST /v1/tickets`: lets new nodes join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTicket {
+    /// So many nodes may use it.
+    pub uses: u32,
+    /// Seconds until it expires.
+    pub valid_seconds: u64,
+    /// Which drives a board takes into service: `image-data`, `blank-too` or `ask`.
+    pub drives: String,
+}
+
+/// The only answer that carries a ticket.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTicket {
+    /// Its public id.
+    pub id: String,
+    /// The ticket: a secret, not shown again.
+    pub ticket: String,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for NewTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewTicket").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// `GET /v1/tickets`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketList {
+    /// Newest first.
+    pub tickets: Vec<TicketInfo>,
+}
+
+/// A ticket without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketInfo {
+    /// Its public id.
+    pub id: String,
+    /// `open`, `used up` or `expired`.
+    pub state: String,
+    /// Nodes that may still join with it.
+    pub uses_left: u32,
+    /// Nodes that did.
+    pub joined: Vec<NodeId>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
 /// `GET /v1/operations`: the table itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationList {

@@ -29,6 +29,6 @@ pub use member_list::{
     NewMember, SignedList,
 };
 pub use ticket::{
-    DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId,
+    DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId, TicketIdError,
     TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
 };

@@ -41,6 +41,21 @@ impl fmt::Display for TicketId {
     }
 }
 
+/// Text that is no ticket id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no ticket id: 32 hexadecimal digits are wanted")]
+pub struct TicketIdError(String);
+
+impl FromStr for TicketId {
+    type Err = TicketIdError;
+
+    fn from_str(text: &str) -> Result<Self, TicketIdError> {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+        let id = bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        id.map(Self).ok_or_else(|| TicketIdError(text.to_owned()))
+    }
+}
+
 impl fmt::Debug for TicketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ticket:{self}")

@@ -4,5 +4,7 @@ pub mod drives;
 pub mod health;
 pub mod jobs;
 pub mod keys;
+pub mod nodes;
 pub mod quarantine;
 pub mod status;
+pub mod tickets;

@@ -69,11 +69,10 @@ pub(crate) struct GroupSettings {
 pub(crate) struct GroupStatus {
     /// It runs here and knows a live leader.
     pub serving: bool,
-    /// This node leads it.
-    pub leads: bool,
-    /// Voters by number, and replicas without a vote.
+    /// Who leads it.
+    pub leader: Option<Voter>,
+    /// Who votes.
     pub voters: Vec<Voter>,
-    pub learners: Vec<Voter>,
     /// Times it died and was restarted.
     pub restarts: u64,
     /// Why it does not serve.
@@ -199,10 +198,9 @@ impl Group {
         let metrics = running.raft.metrics();
         let metrics = metrics.borrow_watched();
         let members = metrics.membership_config.membership();
-        status.leads = metrics.current_leader == Some(self.shared.peers.me());
+        status.leader = metrics.current_leader;
         status.serving = metrics.current_leader.is_some();
         status.voters = members.voter_ids().collect();
-        status.learners = members.learner_ids().collect();
         status.applied = metrics.last_applied.map_or(0, |id| id.index);
         status.last = metrics.last_log_index.unwrap_or(0);
         if !status.serving {

@@ -264,6 +264,12 @@ impl MetaStore {
         &self.inner.peers
     }
 
+    /// Who votes on the root shard, and who leads it, as this node knows.
+    pub fn root_voters(&self) -> (Vec<crate::VoterNumber>, Option<crate::VoterNumber>) {
+        let root = self.inner.groups.read().get(&ShardId::ROOT).cloned();
+        root.map(|root| root.status()).map_or((Vec::new(), None), |status| (status.voters, status.leader))
+    }
+
     /// Does this node lead the shard? Background work on a shard is its leader's.
     pub fn leads(&self, shard: ShardId) -> bool {
         self.inner.groups.read().get(&shard).is_some_and(Group::leads)

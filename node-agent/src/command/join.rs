@@ -1,0 +1,125 @@
+//! `shoal join`: makes this host a member of a grid that exists.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use membership::Ticket;
+use serde_json::json;
+use sys::{RealClock, RealRandom};
+use zeroize::Zeroizing;
+
+use super::Failure;
+use crate::config::{self, RPC_PORT_DEFAULT};
+use crate::founding::Founding;
+use crate::grid::{Joining, join, reachable};
+
+/// Makes this host a member of a grid.
+#[derive(Args)]
+pub struct Join {
+    /// An existing, empty folder that becomes a drive; one a disk
+    #[arg(long = "drive", value_name = "PATH", required = true)]
+    drives: Vec<PathBuf>,
+    /// The ticket; other users of this host can see it here: better --ticket-file
+    #[arg(long, value_name = "TICKET", required_unless_present = "ticket_file")]
+    ticket: Option<String>,
+    /// A file that holds the ticket
+    #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
+    ticket_file: Option<PathBuf>,
+    /// A member to ask, beside those that the ticket names
+    #[arg(long = "peer", value_name = "ADDRESS:PORT")]
+    peers: Vec<SocketAddr>,
+    /// Where this node will listen for the others
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    rpc_listen: Option<SocketAddr>,
+    /// What people call this node [default: the host's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Seconds to go on asking where no member answers
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+    /// Where the configuration is written; must not exist yet
+    #[arg(long, value_name = "FILE", default_value = "shoal.toml")]
+    config: PathBuf,
+    /// Where the root key is written [default: shoal-root.key in each drive]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Use folders that hold other files; those stay
+    #[arg(long)]
+    allow_not_empty: bool,
+    /// Use folders that share a file system; they count as one failure domain
+    #[arg(long)]
+    same_file_system_ok: bool,
+    /// Print one JSON line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Join {
+    /// Runs to completion.
+    pub async fn run(self) -> Result<(), Failure> {
+        crate::logging::start("warn", config::LogFormat::Text);
+        let text = Zeroizing::new(match (&self.ticket, &self.ticket_file) {
+            (Some(ticket), _) => ticket.clone(),
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            (None, None) => return Err("name a ticket: --ticket or --ticket-file".into()),
+        });
+        let ticket: Ticket = text.trim().parse()?;
+        let listen = self.rpc_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], RPC_PORT_DEFAULT)));
+        let config_path = std::path::absolute(&self.config)?;
+        let mut config_file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&config_path).map_err(
+                |error| format!("{}: {error}; name another one with --config FILE", config_path.display()),
+            )?;
+        let absolute = |path: &PathBuf| std::path::absolute(path);
+        let folders = Founding {
+            drives: self.drives.iter().map(absolute).collect::<Result<_, _>>()?,
+            key_file: self.key_file.as_ref().map(absolute).transpose()?,
+            allow_not_empty: self.allow_not_empty,
+            same_file_system_ok: self.same_file_system_ok,
+        };
+        let order = Joining {
+            folders,
+            ticket,
+            peers: self.peers,
+            addresses: reachable(listen, &[]),
+            name: self.name.unwrap_or_else(crate::node::host_name),
+            patience: Duration::from_secs(self.patience),
+        };
+        let joined = match join(&order, Arc::new(RealClock), Arc::new(RealRandom)).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                // Nothing became of it; a leftover would stand in the way of the next try.
+                let _ = std::fs::remove_file(&config_path);
+                return Err(error.into());
+            }
+        };
+        let rpc_listen = self.rpc_listen;
+        let text = config::template(&order.folders.drives, order.folders.key_file.as_deref(), rpc_listen);
+        config_file.write_all(text.as_bytes())?;
+        config_file.sync_all()?;
+        if self.json {
+            return super::print_json(&json!({
+                "grid": joined.grid,
+                "node": joined.node,
+                "number": joined.number,
+                "config": config_path,
+                "key_files": joined.key_files,
+                "warnings": joined.warnings,
+            }));
+        }
+        for warning in &joined.warnings {
+            println!("note: {warning}");
+        }
+        println!("Node {} joined grid {} as member {}.", joined.node, joined.grid, joined.number);
+        println!();
+        println!("Start it:  shoal serve --config {}", config_path.display());
+        Ok(())
+    }
+}

@@ -90,6 +90,7 @@ struct Guests {
 
 struct Guest {
     node: NodeId,
+    address: IpAddr,
     /// When it came.
     member: bool,
     cut: Cut,
@@ -201,14 +202,17 @@ impl Door {
     }
 
     /// Room for one more connection of this node?
-    fn admit(self: &Arc<Self>, node: NodeId) -> Option<Admitted> {
+    fn admit(self: &Arc<Self>, node: NodeId, address: IpAddr) -> Option<Admitted> {
         let member = self.trust.is_member(node);
         let mut guests = self.guests.lock();
         let full = if member {
             let own = guests.proved.values().filter(|guest| guest.node == node).count();
             own >= self.config.connections_per_member_max
         } else {
-            guests.proved.values().filter(|guest| !guest.member).count() >= self.config.strangers_max
+            let strangers = || guests.proved.values().filter(|guest| !guest.member);
+            strangers().count() >= self.config.strangers_max
+                || strangers().filter(|guest| guest.address == address).count()
+                    >= self.config.strangers_per_address_max
         };
         if full {
             return None;
@@ -216,7 +220,7 @@ impl Door {
         let number = guests.next;
         guests.next += 1;
         let cut = Cut::default();
-        guests.proved.insert(number, Guest { node, member, cut: cut.clone() });
+        guests.proved.insert(number, Guest { node, address, member, cut: cut.clone() });
         Some(Admitted { door: self.clone(), number, member, cut })
     }
 }
@@ -284,7 +288,7 @@ async fn greet(tcp: TcpStream, address: SocketAddr, handshake: Handshake, door: 
     let shaken = tokio::select! {
         biased;
         () = door.drain.cancelled() => return,
-        shaken = timeout(door.config.handshake_timeout, shake(tcp, &door)) => shaken,
+        shaken = timeout(door.config.handshake_timeout, shake(tcp, address.ip(), &door)) => shaken,
     };
     let (stream, peer, admitted) = match shaken {
         Ok(Ok(shaken)) => shaken,
@@ -302,11 +306,15 @@ async fn greet(tcp: TcpStream, address: SocketAddr, handshake: Handshake, door: 
     serve(stream, address, peer, admitted).await;
 }
 
-async fn shake(tcp: TcpStream, door: &Arc<Door>) -> Result<(TlsStream<TcpStream>, Proved, Admitted), String> {
+async fn shake(
+    tcp: TcpStream,
+    address: IpAddr,
+    door: &Arc<Door>,
+) -> Result<(TlsStream<TcpStream>, Proved, Admitted), String> {
     tcp.set_nodelay(true).map_err(|error| error.to_string())?;
     let mut stream = door.acceptor.accept(tcp).await.map_err(|error| causes(&error))?;
     let peer = proved(stream.get_ref().1).map_err(|error| error.to_string())?;
-    let admitted = door.admit(peer.node);
+    let admitted = door.admit(peer.node, address);
     let greeting = if admitted.is_some() { Greeting::Welcome } else { Greeting::Full };
     stream.write_u8(greeting as u8).await.map_err(|error| error.to_string())?;
     stream.flush().await.map_err(|error| error.to_string())?;

@@ -145,8 +145,8 @@ impl RpcServer {
         self.door.cut(|guest| guest.member && !trust.is_member(guest.node));
     }
 
-    /// Stops accepting, waits for requests in flight up to `drain_timeout`, then cuts. Runs to completion; dropped, it
-    /// cuts at once.
+    /// Stops accepting, waits for requests in flight up to `drain_timeout`, then cuts; handlers that still run then go
+    /// on without a caller. Runs to completion; dropped, it cuts at once.
     pub async fn shutdown(self) {
         self.door.drain.cancel();
         self.door.connections.close();

@@ -112,6 +112,30 @@ async fn strangers_are_few_and_stay_short() {
 }
 
 #[tokio::test]
+async fn who_became_a_member_is_sent_off_in_good_order() {
+    let config = RpcConfig { stranger_lifetime: Duration::from_secs(1), ..RpcConfig::default() };
+    let grid = grid_with(config).await;
+    let joiner = key();
+    let stranger = dial_stranger(grid.server.address(), &joiner, LONG).await.unwrap();
+    grid.members.add(joiner.node());
+    let service = grid.service.clone();
+    let opens_late = async {
+        service.waiting.notified().await;
+        // The connection's time passes while the handler waits.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        service.gate.notify_one();
+    };
+    let (answer, ()) =
+        tokio::join!(stranger.call(Method::control("/door/gated"), Bytes::new(), LONG), opens_late);
+    assert_eq!(answer.unwrap(), "", "what is under way is finished");
+    while grid.server.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let late = stranger.call(DOOR, Bytes::new(), LONG).await.unwrap_err();
+    assert_eq!(late.fate, Fate::NotSent);
+}
+
+#[tokio::test]
 async fn one_address_does_not_keep_all_strangers_out() {
     let config = RpcConfig { strangers_per_address_max: 1, ..RpcConfig::default() };
     let grid = grid_with(config).await;

@@ -11,18 +11,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use grid_types::{ErrorCode, NodeId};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use grid_types::NodeId;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -30,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::link::Greeting;
-use crate::message::{Arriving, Outgoing, causes};
+use crate::message::causes;
 use crate::stream::{Cut, Cuttable};
 use crate::tls::{Proved, cipher, proved};
-use crate::{Caller, NodeKey, RpcConfig, RpcError, Services, once, tls, wire};
+use crate::visit::Visit;
+use crate::{NodeKey, RpcConfig, Services, tls};
 
 /// After a failed accept (no descriptors left, mostly) the loop waits so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -68,15 +64,15 @@ pub struct RpcServer {
     door: Arc<Door>,
 }
 
-struct Door {
-    config: RpcConfig,
-    trust: Arc<dyn Trust>,
-    services: Services,
+pub(crate) struct Door {
+    pub(crate) config: RpcConfig,
+    pub(crate) trust: Arc<dyn Trust>,
+    pub(crate) services: Services,
     acceptor: TlsAcceptor,
     guests: Mutex<Guests>,
     drain: CancellationToken,
     connections: TaskTracker,
-    handlers: TaskTracker,
+    pub(crate) handlers: TaskTracker,
 }
 
 /// Connections, before and after their handshake.
@@ -325,15 +321,6 @@ async fn shake(
     Ok((stream, peer, admitted))
 }
 
-/// One connection: what its requests share.
-struct Visit {
-    door: Arc<Door>,
-    peer: Proved,
-    address: SocketAddr,
-    /// One for each handler that runs: also those whose caller left, which HTTP/2 no longer counts.
-    handlers: Arc<Semaphore>,
-}
-
 async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, admitted: Admitted) {
     let (door, config) = (admitted.door.clone(), admitted.door.config.clone());
     let node = peer.node;
@@ -361,8 +348,7 @@ async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, 
         config.stranger_streams_max
     };
     builder.max_concurrent_streams(streams);
-    let handlers = Arc::new(Semaphore::new(streams as usize));
-    let visit = Arc::new(Visit { door: door.clone(), peer, address, handlers });
+    let visit = Arc::new(Visit::new(door.clone(), peer, address, streams));
     let service = service_fn(move |request| {
         let visit = visit.clone();
         async move { Ok::<_, Infallible>(visit.answer(request).await) }
@@ -390,57 +376,5 @@ async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, 
     };
     if let Err(error) = ended {
         tracing::debug!(%address, %node, error = causes(&error), "the connection of a node broke");
-    }
-}
-
-impl Visit {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
-        let answered = self.run(request).await;
-        let (status, body) = match answered {
-            Ok(body) => (StatusCode::OK, body),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, once(Bytes::from(wire::encode_error(&error)))),
-        };
-        let mut response = Response::new(Outgoing::new(body, None));
-        *response.status_mut() = status;
-        response
-    }
-
-    async fn run(&self, request: Request<Incoming>) -> Result<crate::Body, RpcError> {
-        if request.method() != http::Method::POST {
-            return Err(RpcError::new(ErrorCode::InvalidArgument, "nodes ask by POST alone"));
-        }
-        let Ok(permit) = self.handlers.clone().try_acquire_owned() else {
-            return Err(RpcError::new(
-                ErrorCode::SlowDown,
-                "too many calls of this node are still being answered",
-            ));
-        };
-        let door = &self.door;
-        let caller = Caller {
-            node: self.peer.node,
-            public_key: self.peer.public_key.to_vec(),
-            member: door.trust.is_member(self.peer.node),
-            address: self.address,
-            exporter: self.peer.exporter,
-        };
-        let bytes_max = if caller.member { u64::MAX } else { door.config.stranger_request_bytes_max };
-        let (head, body) = request.into_parts();
-        let body = Arriving::new(body, door.config.body_stall_timeout, bytes_max).boxed();
-        let services = door.services.clone();
-        let handler = door.handlers.spawn(async move {
-            let answer = services.answer(caller, head.uri.path(), body).await;
-            drop(permit);
-            answer
-        });
-        match handler.await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::error!(%error, "answering a node broke off");
-                Err(RpcError {
-                    code: ErrorCode::Internal,
-                    ..RpcError::unknown("the node broke off while it answered")
-                })
-            }
-        }
     }
 }

@@ -13,6 +13,8 @@ pub struct RpcConfig {
     pub handshakes_per_address_max: usize,
     /// Connections of keys that are not in the member list.
     pub strangers_max: usize,
+    /// Of these, from one address: so that one host alone does not keep all joiners out.
+    pub strangers_per_address_max: usize,
     /// Connections of one member: two lanes, and what a restart of it left behind.
     pub connections_per_member_max: usize,
     /// A stranger's connection is closed after so long.
@@ -61,6 +63,7 @@ impl Default for RpcConfig {
             handshakes_max: 64,
             handshakes_per_address_max: 16,
             strangers_max: 32,
+            strangers_per_address_max: 8,
             connections_per_member_max: 16,
             stranger_lifetime: Duration::from_secs(60),
             stranger_streams_max: 4,

@@ -20,6 +20,7 @@ mod services;
 mod stranger;
 mod stream;
 mod tls;
+mod visit;
 mod wire;
 
 #[cfg(test)]

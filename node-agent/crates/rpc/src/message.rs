@@ -17,6 +17,9 @@ use tokio::time::{Instant, Sleep, timeout_at};
 
 use crate::{Body, RpcError, wire};
 
+/// Longer deadlines are cut to this: no clock overflows.
+pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(86_400);
+
 /// What the two directions of one call know of each other.
 pub(crate) struct Progress {
     began: Instant,

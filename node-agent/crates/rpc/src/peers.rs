@@ -16,7 +16,7 @@ use rustls::crypto::CryptoProvider;
 use tokio::time::{Instant, timeout_at};
 
 use crate::link::{Dial, Failed, Link};
-use crate::message::Progress;
+use crate::message::{DEADLINE_MAX, Progress};
 use crate::{Body, Caller, Lane, Method, Network, NodeKey, RpcConfig, RpcError, Services, tls};
 
 /// The network of this node. Cheap to clone; connections end with the last clone.
@@ -126,7 +126,7 @@ impl Network for Peers {
         body: Body,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Body, RpcError>> {
-        let started = Instant::now();
+        let (started, deadline) = (Instant::now(), deadline.min(DEADLINE_MAX));
         if let Some(services) = self.local.clone().filter(|_| to == self.table.key.node()) {
             return here(self.table.key.clone(), services, method, body, started, deadline).boxed();
         }
@@ -213,7 +213,7 @@ impl Table {
     ) -> Attempt {
         let task = tokio::spawn(async move {
             let outcome = self.connect(node, lane, &addresses).await;
-            self.arrived(node, lane, number, outcome)
+            self.arrived(node, lane, number, &addresses, outcome)
         });
         async move {
             task.await
@@ -250,21 +250,26 @@ impl Table {
         node: NodeId,
         lane: Lane,
         number: u64,
+        tried: &[SocketAddr],
         outcome: Result<Link, RpcError>,
     ) -> Result<Link, RpcError> {
         let mut peers = self.peers.lock();
-        let slot = peers.get_mut(&node).map(|peer| peer.slot(lane)).filter(|slot| slot.attempts == number);
-        let Some(slot) = slot else {
+        let peer = peers.get_mut(&node);
+        let Some(peer) = peer.and_then(|peer| (peer.slot(lane).attempts == number).then_some(peer)) else {
             if let Ok(link) = &outcome {
                 link.cut();
             }
             return Err(RpcError::not_sent(format!("node {node} was forgotten")));
         };
+        let outdated = peer.addresses != tried;
+        let slot = peer.slot(lane);
         match &outcome {
             Ok(link) => {
                 slot.failures = 0;
                 slot.state = State::Open(link.clone());
             }
+            // Other addresses came meanwhile: they are tried at once.
+            Err(_) if outdated => slot.state = State::Closed,
             Err(error) => {
                 let backoff = self.config.backoff_min.saturating_mul(1 << slot.failures.min(10));
                 let until = Instant::now() + backoff.min(self.config.backoff_max);

@@ -11,18 +11,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use grid_types::{ErrorCode, NodeId};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use grid_types::NodeId;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -30,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::link::Greeting;
-use crate::message::{Arriving, Outgoing, causes};
+use crate::message::causes;
 use crate::stream::{Cut, Cuttable};
 use crate::tls::{Proved, cipher, proved};
-use crate::{Caller, NodeKey, RpcConfig, RpcError, Services, once, tls, wire};
+use crate::visit::Visit;
+use crate::{NodeKey, RpcConfig, Services, tls};
 
 /// After a failed accept (no descriptors left, mostly) the loop waits so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -68,15 +64,15 @@ pub struct RpcServer {
     door: Arc<Door>,
 }
 
-struct Door {
-    config: RpcConfig,
-    trust: Arc<dyn Trust>,
-    services: Services,
+pub(crate) struct Door {
+    pub(crate) config: RpcConfig,
+    pub(crate) trust: Arc<dyn Trust>,
+    pub(crate) services: Services,
     acceptor: TlsAcceptor,
     guests: Mutex<Guests>,
     drain: CancellationToken,
     connections: TaskTracker,
-    handlers: TaskTracker,
+    pub(crate) handlers: TaskTracker,
 }
 
 /// Connections, before and after their handshake.
@@ -90,6 +86,7 @@ struct Guests {
 
 struct Guest {
     node: NodeId,
+    address: IpAddr,
     /// When it came.
     member: bool,
     cut: Cut,
@@ -144,8 +141,8 @@ impl RpcServer {
         self.door.cut(|guest| guest.member && !trust.is_member(guest.node));
     }
 
-    /// Stops accepting, waits for requests in flight up to `drain_timeout`, then cuts. Runs to completion; dropped, it
-    /// cuts at once.
+    /// Stops accepting, waits for requests in flight up to `drain_timeout`, then cuts; handlers that still run then go
+    /// on without a caller. Runs to completion; dropped, it cuts at once.
     pub async fn shutdown(self) {
         self.door.drain.cancel();
         self.door.connections.close();
@@ -201,14 +198,17 @@ impl Door {
     }
 
     /// Room for one more connection of this node?
-    fn admit(self: &Arc<Self>, node: NodeId) -> Option<Admitted> {
+    fn admit(self: &Arc<Self>, node: NodeId, address: IpAddr) -> Option<Admitted> {
         let member = self.trust.is_member(node);
         let mut guests = self.guests.lock();
         let full = if member {
             let own = guests.proved.values().filter(|guest| guest.node == node).count();
             own >= self.config.connections_per_member_max
         } else {
-            guests.proved.values().filter(|guest| !guest.member).count() >= self.config.strangers_max
+            let strangers = || guests.proved.values().filter(|guest| !guest.member);
+            strangers().count() >= self.config.strangers_max
+                || strangers().filter(|guest| guest.address == address).count()
+                    >= self.config.strangers_per_address_max
         };
         if full {
             return None;
@@ -216,7 +216,7 @@ impl Door {
         let number = guests.next;
         guests.next += 1;
         let cut = Cut::default();
-        guests.proved.insert(number, Guest { node, member, cut: cut.clone() });
+        guests.proved.insert(number, Guest { node, address, member, cut: cut.clone() });
         Some(Admitted { door: self.clone(), number, member, cut })
     }
 }
@@ -284,7 +284,7 @@ async fn greet(tcp: TcpStream, address: SocketAddr, handshake: Handshake, door: 
     let shaken = tokio::select! {
         biased;
         () = door.drain.cancelled() => return,
-        shaken = timeout(door.config.handshake_timeout, shake(tcp, &door)) => shaken,
+        shaken = timeout(door.config.handshake_timeout, shake(tcp, address.ip(), &door)) => shaken,
     };
     let (stream, peer, admitted) = match shaken {
         Ok(Ok(shaken)) => shaken,
@@ -302,11 +302,15 @@ async fn greet(tcp: TcpStream, address: SocketAddr, handshake: Handshake, door: 
     serve(stream, address, peer, admitted).await;
 }
 
-async fn shake(tcp: TcpStream, door: &Arc<Door>) -> Result<(TlsStream<TcpStream>, Proved, Admitted), String> {
+async fn shake(
+    tcp: TcpStream,
+    address: IpAddr,
+    door: &Arc<Door>,
+) -> Result<(TlsStream<TcpStream>, Proved, Admitted), String> {
     tcp.set_nodelay(true).map_err(|error| error.to_string())?;
     let mut stream = door.acceptor.accept(tcp).await.map_err(|error| causes(&error))?;
     let peer = proved(stream.get_ref().1).map_err(|error| error.to_string())?;
-    let admitted = door.admit(peer.node);
+    let admitted = door.admit(peer.node, address);
     let greeting = if admitted.is_some() { Greeting::Welcome } else { Greeting::Full };
     stream.write_u8(greeting as u8).await.map_err(|error| error.to_string())?;
     stream.flush().await.map_err(|error| error.to_string())?;
@@ -315,15 +319,6 @@ async fn shake(tcp: TcpStream, door: &Arc<Door>) -> Result<(TlsStream<TcpStream>
         return Err(format!("node {} has too many connections, or there are too many strangers", peer.node));
     };
     Ok((stream, peer, admitted))
-}
-
-/// One connection: what its requests share.
-struct Visit {
-    door: Arc<Door>,
-    peer: Proved,
-    address: SocketAddr,
-    /// One for each handler that runs: also those whose caller left, which HTTP/2 no longer counts.
-    handlers: Arc<Semaphore>,
 }
 
 async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, admitted: Admitted) {
@@ -353,8 +348,7 @@ async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, 
         config.stranger_streams_max
     };
     builder.max_concurrent_streams(streams);
-    let handlers = Arc::new(Semaphore::new(streams as usize));
-    let visit = Arc::new(Visit { door: door.clone(), peer, address, handlers });
+    let visit = Arc::new(Visit::new(door.clone(), peer, address, streams));
     let service = service_fn(move |request| {
         let visit = visit.clone();
         async move { Ok::<_, Infallible>(visit.answer(request).await) }
@@ -382,57 +376,5 @@ async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, 
     };
     if let Err(error) = ended {
         tracing::debug!(%address, %node, error = causes(&error), "the connection of a node broke");
-    }
-}
-
-impl Visit {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
-        let answered = self.run(request).await;
-        let (status, body) = match answered {
-            Ok(body) => (StatusCode::OK, body),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, once(Bytes::from(wire::encode_error(&error)))),
-        };
-        let mut response = Response::new(Outgoing::new(body, None));
-        *response.status_mut() = status;
-        response
-    }
-
-    async fn run(&self, request: Request<Incoming>) -> Result<crate::Body, RpcError> {
-        if request.method() != http::Method::POST {
-            return Err(RpcError::new(ErrorCode::InvalidArgument, "nodes ask by POST alone"));
-        }
-        let Ok(permit) = self.handlers.clone().try_acquire_owned() else {
-            return Err(RpcError::new(
-                ErrorCode::SlowDown,
-                "too many calls of this node are still being answered",
-            ));
-        };
-        let door = &self.door;
-        let caller = Caller {
-            node: self.peer.node,
-            public_key: self.peer.public_key.to_vec(),
-            member: door.trust.is_member(self.peer.node),
-            address: self.address,
-            exporter: self.peer.exporter,
-        };
-        let bytes_max = if caller.member { u64::MAX } else { door.config.stranger_request_bytes_max };
-        let (head, body) = request.into_parts();
-        let body = Arriving::new(body, door.config.body_stall_timeout, bytes_max).boxed();
-        let services = door.services.clone();
-        let handler = door.handlers.spawn(async move {
-            let answer = services.answer(caller, head.uri.path(), body).await;
-            drop(permit);
-            answer
-        });
-        match handler.await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::error!(%error, "answering a node broke off");
-                Err(RpcError {
-                    code: ErrorCode::Internal,
-                    ..RpcError::unknown("the node broke off while it answered")
-                })
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@ use grid_types::NodeId;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::link::{Dial, Failed, Link};
+use crate::message::DEADLINE_MAX;
 use crate::{CALL_BYTES_MAX, Lane, Method, NodeKey, RpcConfig, RpcError, collect, once, tls};
 
 /// A node whose key is proved and not yet trusted. Dropping it closes the connection.
@@ -57,7 +58,7 @@ impl Stranger {
 
     /// One message there, one back, to an open service (the lane does not matter: there is one connection).
     pub async fn call(&self, method: Method, message: Bytes, deadline: Duration) -> Result<Bytes, RpcError> {
-        let started = Instant::now();
+        let (started, deadline) = (Instant::now(), deadline.min(DEADLINE_MAX));
         let work = async {
             match self.link.send(method, once(message), started, deadline).await {
                 Ok(answer) => collect(answer, CALL_BYTES_MAX).await,

@@ -52,19 +52,39 @@ async fn a_black_hole_is_not_sent_by_the_callers_deadline_and_the_next_address_i
     let send = grid.peers.send(node, ECHO, crate::once(Bytes::new()), Duration::from_millis(50)).await;
     assert_eq!(send.err().map(|error| error.fate), Some(Fate::NotSent));
 
-    let config = RpcConfig { handshake_timeout: Duration::from_millis(100), ..RpcConfig::default() };
+    let config = RpcConfig { handshake_timeout: Duration::from_millis(500), ..RpcConfig::default() };
     let peers = Peers::new(grid.client_key.clone(), config);
     peers.set_addresses(grid.node, vec![hole.local_addr().unwrap(), grid.server.address()]);
     assert_eq!(peers.call(grid.node, ECHO, Bytes::from_static(b"."), LONG).await.unwrap(), ".");
 }
 
 #[tokio::test]
+async fn addresses_that_come_during_an_attempt_are_tried_once_it_failed() {
+    let config = RpcConfig {
+        handshake_timeout: Duration::from_millis(500),
+        backoff_min: LONG,
+        backoff_max: LONG,
+        ..RpcConfig::default()
+    };
+    let grid = grid_with(config).await;
+    let hole = TcpListener::bind(loopback()).await.unwrap();
+    grid.peers.set_addresses(grid.node, vec![hole.local_addr().unwrap()]);
+    let early = grid.peers.call(grid.node, ECHO, Bytes::new(), Duration::from_millis(50)).await;
+    assert_eq!(early.unwrap_err().fate, Fate::NotSent);
+    grid.peers.set_addresses(grid.node, vec![grid.server.address()]);
+    let joined = grid.peers.call(grid.node, ECHO, Bytes::new(), LONG).await;
+    assert_eq!(joined.unwrap_err().fate, Fate::NotSent, "the attempt under way went to the old address");
+    assert!(grid.peers.call(grid.node, ECHO, Bytes::new(), LONG).await.is_ok());
+}
+
+#[tokio::test]
 async fn no_answer_by_the_deadline_is_unknown_and_the_handler_runs_on() {
     let grid = grid().await;
     let gated = Method::control("/test/gated");
+    assert!(grid.peers.call(grid.node, ECHO, Bytes::new(), LONG).await.is_ok());
     let error = grid
         .peers
-        .send(grid.node, gated, crate::once(Bytes::from_static(b"x")), Duration::from_millis(50))
+        .send(grid.node, gated, crate::once(Bytes::from_static(b"x")), Duration::from_millis(300))
         .await
         .err()
         .unwrap();
@@ -147,9 +167,9 @@ async fn a_peer_that_falls_silent_is_noticed_on_both_lanes() {
     // Pings are what ends the calls: their own deadlines are far away.
     let config = RpcConfig {
         ping_after: Duration::from_millis(50),
-        ping_timeout: Duration::from_millis(200),
+        ping_timeout: Duration::from_secs(1),
         bulk_ping_timeout: LONG,
-        handshake_timeout: Duration::from_millis(200),
+        handshake_timeout: Duration::from_secs(1),
         ..RpcConfig::default()
     };
     let grid = grid_with(config).await;

@@ -120,7 +120,7 @@ async fn a_request_that_breaks_off_reaches_its_service_as_an_error() {
 
     // A call that is given up.
     let stands = then(vec![half()], futures_util::stream::pending().boxed());
-    let given_up = grid.peers.send(grid.node, swallow, stands, Duration::from_millis(50)).await.err();
+    let given_up = grid.peers.send(grid.node, swallow, stands, Duration::from_millis(300)).await.err();
     assert_eq!(given_up.map(|error| error.fate), Some(Fate::Unknown));
     grid.service.swallow_ended.notified().await;
 
@@ -174,14 +174,50 @@ async fn an_answer_that_stands_still_fails() {
 #[tokio::test]
 async fn a_request_that_moves_may_take_longer_than_its_deadline() {
     let grid = grid().await;
-    let deadline = Duration::from_millis(400);
-    // Six pieces, 100 ms apart: the deadline passes, and the answer comes after all.
-    let slow = futures_util::stream::iter(0..6)
+    let deadline = Duration::from_secs(1);
+    // 24 pieces, 50 ms apart: the deadline passes, and the answer comes after all.
+    let slow = futures_util::stream::iter(0..24)
         .then(|_| async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             Ok(Bytes::from_static(b"."))
         })
         .boxed();
     let answer = grid.peers.send(grid.node, BULK_ECHO, slow, deadline).await.unwrap();
-    assert_eq!(collect(answer, 100).await.unwrap(), "......");
+    assert_eq!(collect(answer, 100).await.unwrap(), ".".repeat(24));
+}
+
+/// Many of everything on two threads, some given up at random moments: nobody hangs, nothing is mixed up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_calls_and_streams_gets_through() {
+    let grid = grid().await;
+    let crowd = (0..400_u32).map(|number| {
+        let (peers, node) = (grid.peers.clone(), grid.node);
+        tokio::spawn(async move {
+            match number % 4 {
+                0 => {
+                    let said = Bytes::copy_from_slice(&number.to_le_bytes());
+                    assert_eq!(peers.call(node, ECHO, said.clone(), LONG).await.unwrap(), said);
+                }
+                1 => {
+                    let answer = peers
+                        .send(node, Method::bulk("/test/stream"), pieces(3, Arc::default()), LONG)
+                        .await
+                        .unwrap();
+                    assert_eq!(collect(answer, 3 * PIECE).await.unwrap().len(), 3 * PIECE);
+                }
+                2 => {
+                    let call = peers.send(node, BULK_ECHO, pieces(3, Arc::default()), LONG);
+                    let _ = tokio::time::timeout(Duration::from_micros(u64::from(number) * 20), call).await;
+                }
+                _ => {
+                    let flood = peers.send(node, Method::bulk("/test/flood"), empty(), LONG).await;
+                    assert!(!flood.unwrap().next().await.unwrap().unwrap().is_empty());
+                }
+            }
+        })
+    });
+    for one in futures_util::future::join_all(crowd).await {
+        one.unwrap();
+    }
+    assert_eq!(grid.server.connections(), 2);
 }

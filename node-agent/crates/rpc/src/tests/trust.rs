@@ -91,7 +91,7 @@ async fn a_removed_member_is_cut_off() {
 #[tokio::test]
 async fn strangers_are_few_and_stay_short() {
     let config =
-        RpcConfig { strangers_max: 2, stranger_lifetime: Duration::from_millis(300), ..RpcConfig::default() };
+        RpcConfig { strangers_max: 2, stranger_lifetime: Duration::from_secs(1), ..RpcConfig::default() };
     let grid = grid_with(config).await;
     let dial = || async { dial_stranger(grid.server.address(), &key(), LONG).await };
     let (first, second) = (dial().await.unwrap(), dial().await.unwrap());
@@ -112,6 +112,40 @@ async fn strangers_are_few_and_stay_short() {
 }
 
 #[tokio::test]
+async fn who_became_a_member_is_sent_off_in_good_order() {
+    let config = RpcConfig { stranger_lifetime: Duration::from_secs(1), ..RpcConfig::default() };
+    let grid = grid_with(config).await;
+    let joiner = key();
+    let stranger = dial_stranger(grid.server.address(), &joiner, LONG).await.unwrap();
+    grid.members.add(joiner.node());
+    let service = grid.service.clone();
+    let opens_late = async {
+        service.waiting.notified().await;
+        // The connection's time passes while the handler waits.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        service.gate.notify_one();
+    };
+    let (answer, ()) =
+        tokio::join!(stranger.call(Method::control("/door/gated"), Bytes::new(), LONG), opens_late);
+    assert_eq!(answer.unwrap(), "", "what is under way is finished");
+    while grid.server.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let late = stranger.call(DOOR, Bytes::new(), LONG).await.unwrap_err();
+    assert_eq!(late.fate, Fate::NotSent);
+}
+
+#[tokio::test]
+async fn one_address_does_not_keep_all_strangers_out() {
+    let config = RpcConfig { strangers_per_address_max: 1, ..RpcConfig::default() };
+    let grid = grid_with(config).await;
+    let first = dial_stranger(grid.server.address(), &key(), LONG).await.unwrap();
+    let second = dial_stranger(grid.server.address(), &key(), LONG).await.err().unwrap();
+    assert_eq!(second.fate, Fate::NotSent);
+    assert_eq!(first.call(DOOR, Bytes::from_static(b"."), LONG).await.unwrap(), ".");
+}
+
+#[tokio::test]
 async fn a_member_opens_no_more_connections_than_it_may() {
     let config = RpcConfig { connections_per_member_max: 1, ..RpcConfig::default() };
     let grid = grid_with(config).await;
@@ -126,7 +160,7 @@ async fn garbage_silence_and_a_flood_of_handshakes_are_closed() {
     let config = RpcConfig {
         handshakes_max: 3,
         handshakes_per_address_max: 3,
-        handshake_timeout: Duration::from_millis(300),
+        handshake_timeout: Duration::from_secs(1),
         ..RpcConfig::default()
     };
     let grid = grid_with(config).await;

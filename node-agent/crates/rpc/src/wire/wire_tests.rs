@@ -16,6 +16,48 @@ fn the_bytes_of_an_error_are_these() {
     assert_eq!(decode_error(&encode_error(&elsewhere)), error, "this request did arrive");
 }
 
+/// Numbers on the wire: a new code goes to the end, in `ErrorCode` and here.
+#[test]
+fn codes_keep_their_numbers() {
+    let codes = [
+        ErrorCode::NoSuchBucket,
+        ErrorCode::NoSuchKey,
+        ErrorCode::NoSuchUpload,
+        ErrorCode::BucketAlreadyOwnedByYou,
+        ErrorCode::BucketAlreadyExists,
+        ErrorCode::BucketNotEmpty,
+        ErrorCode::PreconditionFailed,
+        ErrorCode::ConditionalConflict,
+        ErrorCode::InvalidPart,
+        ErrorCode::InvalidPartOrder,
+        ErrorCode::PartTooSmall,
+        ErrorCode::TooLarge,
+        ErrorCode::BadDigest,
+        ErrorCode::IncompleteBody,
+        ErrorCode::InvalidRange,
+        ErrorCode::InvalidArgument,
+        ErrorCode::StorageFull,
+        ErrorCode::InsufficientDomains,
+        ErrorCode::SlowDown,
+        ErrorCode::Unavailable,
+        ErrorCode::WrongShard,
+        ErrorCode::StaleGeneration,
+        ErrorCode::Conflict,
+        ErrorCode::SegmentLost,
+        ErrorCode::Corrupt,
+        ErrorCode::DriveFailed,
+        ErrorCode::NoSuchDrive,
+        ErrorCode::KeyMissing,
+        ErrorCode::InvalidAccessKey,
+        ErrorCode::AccessDenied,
+        ErrorCode::NotImplemented,
+        ErrorCode::Internal,
+    ];
+    for (number, code) in codes.into_iter().enumerate() {
+        assert_eq!(encode_error(&RpcError::new(code, ""))[2], number as u8, "{code:?}");
+    }
+}
+
 #[test]
 fn codes_of_a_later_release_keep_their_words() {
     let later = decode_error(&[1, 0, 0xff, 0x7f, 2, b'n', b'o']);

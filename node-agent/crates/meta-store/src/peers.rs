@@ -69,7 +69,7 @@ impl MetaPeers {
     }
 
     /// Are there other members?
-    pub(crate) fn is_alone(&self) -> bool {
+    pub fn is_alone(&self) -> bool {
         self.inner.members.read().iter().all(|member| member.number == self.inner.me)
     }
 

@@ -36,6 +36,11 @@ pub struct MetaStats {
 }
 
 impl MetaStore {
+    /// Grows with every entry that this node applies, whoever asked for it.
+    pub fn applied(&self) -> u64 {
+        self.inner.groups.read().values().map(|group| group.status().applied).sum()
+    }
+
     /// Figures as of now; a few file system calls, no questions to shards. Blocks for as long as they take.
     pub fn stats(&self) -> MetaStats {
         let groups = self.inner.groups.read().clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunk_store::{ChunkStore, Drive};
 use futures_util::StreamExt;
 use grid_types::{DriveId, ErrorCode, ObjectKey, ShardId, Timestamp};
-use meta_store::root::Bucket;
+use meta_store::root::{Bucket, Expect, RecordKind, RecordWrite};
 use meta_store::{ShardImage, WriteCondition};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -74,6 +74,9 @@ pub struct MetadataBackup {
     status: Mutex<BackupStatus>,
 }
 
+/// The root record (kind 7) that holds the list for all nodes: only who leads the root shard takes backups.
+const LIST_RECORD: &[u8] = b"backup-list";
+
 /// What lies on the drives, as far as this run knows.
 struct State {
     bag: RootBag,
@@ -87,6 +90,8 @@ struct State {
     /// `Changes` when the last image was taken.
     changes: u64,
     changed_bytes: u64,
+    /// What the metadata had applied when the last backup was done.
+    applied: u64,
 }
 
 /// Which drives have the newest state of a file.
@@ -137,6 +142,7 @@ impl MetadataBackup {
             // Whether the run before backed up its last changes is not known.
             changes: u64::MAX,
             changed_bytes: 0,
+            applied: 0,
         };
         let state = tokio::sync::Mutex::new(state);
         Self { engine, chunks, config, state, status: Mutex::new(status) }
@@ -175,10 +181,16 @@ impl MetadataBackup {
         let new_drive = self.in_service().any(|drive| !state.bag_spread.tried(&drive));
         if !compared || new_drive || self.engine.changes().roots() != state.bag_changes {
             self.refresh_bag(&mut state).await?;
+            self.adopt_list(&mut state).await?;
             self.write_list(&mut state).await;
         }
+        let (meta, alone) = (self.engine.meta(), self.engine.meta().peers().is_alone());
+        if !alone && !meta.leads(ShardId::ROOT) {
+            return Ok(());
+        }
         let (changes, bytes) = self.engine.changes().objects();
-        let due = now.saturating_sub(state.backed_up) >= self.config.period && changes != state.changes;
+        let changed = changes != state.changes || !alone && meta.applied() != state.applied;
+        let due = now.saturating_sub(state.backed_up) >= self.config.period && changed;
         let much = bytes.saturating_sub(state.changed_bytes) >= self.config.changed_bytes_max;
         if due || much {
             return self.back_up(&mut state).await;
@@ -213,6 +225,24 @@ impl MetadataBackup {
         Ok(())
     }
 
+    /// Another node may have taken the last backup: its list counts here, too.
+    async fn adopt_list(&self, state: &mut State) -> Result<(), EngineError> {
+        let meta = self.engine.meta();
+        if meta.peers().is_alone() {
+            return Ok(());
+        }
+        let Some(record) = meta.record(RecordKind::Setting, LIST_RECORD).await? else { return Ok(()) };
+        match BACKUP_LIST_FILE.decode::<BackupList>(&record.value) {
+            Ok(list) if list.sequence > state.list.sequence => {
+                state.list = list;
+                state.list_spread = Spread::default();
+            }
+            Ok(_) => {}
+            Err(reason) => tracing::warn!(reason, "the grid's list of backups is of no use"),
+        }
+        Ok(())
+    }
+
     async fn write_list(&self, state: &mut State) {
         if !state.list.sets.is_empty() {
             let bytes = BACKUP_LIST_FILE.encode(&state.list);
@@ -224,6 +254,7 @@ impl MetadataBackup {
         let bucket = self.engine.internal_bucket().await?;
         // The internal bucket's key must be in the bag before anything is sealed with it.
         self.refresh_bag(state).await?;
+        self.adopt_list(state).await?;
         let (changes, changed_bytes) = self.engine.changes().objects();
         let sequence = state.list.sets.first().map_or(0, |set| set.sequence) + 1;
         let set = self.write_set(&bucket, sequence).await?;
@@ -239,6 +270,16 @@ impl MetadataBackup {
         state.list.sequence += 1;
         state.list_spread = Spread::default();
         self.write_list(state).await;
+        self.engine
+            .meta()
+            .write_records(vec![RecordWrite {
+                kind: RecordKind::Setting,
+                key: LIST_RECORD.to_vec(),
+                expect: Expect::Any,
+                value: Some(BACKUP_LIST_FILE.encode(&state.list)),
+            }])
+            .await?;
+        state.applied = self.engine.meta().applied();
         if state.list_spread.on.is_empty() {
             return Err(EngineError::refused(ErrorCode::DriveFailed, "no drive took the list of backups"));
         }

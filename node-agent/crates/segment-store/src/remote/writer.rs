@@ -1,0 +1,199 @@
+//! A chunk being written to a drive of another node: one request whose body grows with the frames, one answer that says
+//! when it was begun and when it is synced.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use chunk_store::format::{encode_footer, encode_header};
+use chunk_store::{ChunkError, ChunkHeader};
+use codec::FRAME_HASH_BYTES;
+use futures_util::StreamExt;
+use futures_util::stream;
+use grid_types::{ChunkKey, PACK_CHUNK_BYTES_MAX, PACKET_SEALED_BYTES};
+use rpc::{Body, RpcError};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::drive::{Peer, RemoteDrive, in_time};
+use super::wire::{self, Begin, Failure, Kind, Messages};
+
+/// Bytes that the drive of another node gathers before it writes them, see `chunk_store`: where buffers are shared with
+/// the peer (a net within one process) a window must be wider than this.
+const GATHERED_BYTES: u64 = 256 << 10;
+
+/// A chunk being written. Dropping it before `finish` gives the request up; its node then leaves nothing behind.
+pub struct RemoteWriter {
+    drive: RemoteDrive,
+    peer: Arc<Peer>,
+    chunk: ChunkKey,
+    frames_held_max: usize,
+    frames: mpsc::Sender<Outgoing>,
+    answer: Messages,
+    queued: Arc<AtomicUsize>,
+}
+
+/// A message on its way, in pieces.
+struct Outgoing {
+    pieces: VecDeque<Bytes>,
+    is_frame: bool,
+}
+
+impl RemoteWriter {
+    /// Returns when the peer has begun the chunk.
+    pub(crate) async fn begin(
+        drive: RemoteDrive,
+        peer: Arc<Peer>,
+        header: ChunkHeader,
+        payload_len_max: u64,
+    ) -> Result<Self, ChunkError> {
+        let (chunk, block_packets) = (header.chunk, header.block_packets);
+        let encoded = encode_header(&header).map_err(|defect| misuse(&drive, defect))?;
+        let begin = Begin { drive: drive.id(), chunk, payload_len_max, header: encoded };
+        let first = wire::value(Kind::Begin, &begin).map_err(|error| drive.failed(None, error))?;
+        let config = &peer.config;
+        let (frames, waiting) = mpsc::channel(config.frames_queued_max.max(1));
+        let queued = Arc::new(AtomicUsize::new(0));
+        let body = outgoing(first, waiting, queued.clone(), config.idle_max / 3);
+        let answer = peer.network.send(peer.node, wire::WRITE, body, config.idle_max);
+        let begun = in_time(config.begin_max, async {
+            let mut answer = Messages::new(answer.await?);
+            match next_word(&mut answer).await? {
+                Kind::Accepted => Ok(answer),
+                kind => Err(RpcError::unknown(format!("{kind:?} instead of the beginning"))),
+            }
+        });
+        let answer = begun.await.map_err(|error| drive.failed(Some(chunk), error))?;
+        peer.answered();
+        let frames_held_max = if payload_len_max <= PACK_CHUNK_BYTES_MAX {
+            usize::MAX
+        } else {
+            // At most a few frames, for blocks of one packet.
+            GATHERED_BYTES.div_ceil(u64::from(block_packets).max(1) * PACKET_SEALED_BYTES) as usize
+        };
+        Ok(Self { drive, peer, chunk, frames_held_max, frames, answer, queued })
+    }
+
+    pub(crate) async fn write_frame(
+        &mut self,
+        hash: [u8; FRAME_HASH_BYTES],
+        block: Vec<Bytes>,
+    ) -> Result<(), ChunkError> {
+        let len = FRAME_HASH_BYTES + block.iter().map(Bytes::len).sum::<usize>();
+        if len > wire::FRAME_MESSAGE_BYTES_MAX {
+            return Err(misuse(&self.drive, format!("a frame of {len} bytes")));
+        }
+        let mut first = wire::prefix(Kind::Frame, len, FRAME_HASH_BYTES);
+        first.put_slice(&hash);
+        let mut pieces = VecDeque::with_capacity(block.len() + 1);
+        pieces.push_back(first.freeze());
+        pieces.extend(block);
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        self.hand_over(Outgoing { pieces, is_frame: true }).await
+    }
+
+    async fn hand_over(&mut self, message: Outgoing) -> Result<(), ChunkError> {
+        let stall = self.peer.config.idle_max;
+        match timeout(stall, self.frames.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            // The peer takes no more: it has said why, or the connection is gone.
+            Ok(Err(_)) => {
+                let begin_max = self.peer.config.begin_max;
+                let error = match in_time(begin_max, next_word(&mut self.answer)).await {
+                    Ok(kind) => RpcError::unknown(format!("{kind:?} before the end of the chunk")),
+                    Err(error) => error,
+                };
+                Err(self.drive.failed(Some(self.chunk), error))
+            }
+            Err(_) => {
+                let error = RpcError::unknown(format!("the connection took no frame for {stall:?}"));
+                Err(self.drive.failed(Some(self.chunk), error))
+            }
+        }
+    }
+
+    pub(crate) fn frames_held_max(&self) -> usize {
+        self.frames_held_max
+    }
+
+    pub(crate) fn queued_frames(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn finish(mut self, plain_len: u64, footer: Vec<u8>) -> Result<(), ChunkError> {
+        let footer =
+            encode_footer(self.chunk, plain_len, &footer).map_err(|defect| misuse(&self.drive, defect))?;
+        let pieces = VecDeque::from([wire::message(Kind::Finish, &footer)]);
+        self.hand_over(Outgoing { pieces, is_frame: false }).await?;
+        let Self { drive, peer, chunk, frames, mut answer, .. } = self;
+        drop(frames);
+        let finished = in_time(peer.config.finish_max, next_word(&mut answer)).await;
+        match finished {
+            Ok(Kind::Done) => {
+                peer.answered();
+                Ok(())
+            }
+            Ok(kind) => Err(drive.failed(Some(chunk), RpcError::unknown(format!("{kind:?} at the end")))),
+            Err(error) => Err(drive.failed(Some(chunk), error)),
+        }
+    }
+}
+
+/// The next message of an answer that says something; a failure is an error.
+async fn next_word(answer: &mut Messages) -> Result<Kind, RpcError> {
+    loop {
+        match answer.next().await? {
+            Some((Kind::Wait, _)) => {}
+            Some((Kind::Failed, failure)) => {
+                let failure: Failure = wire::decode(&failure.join())?;
+                return Err(RpcError::new(failure.code, failure.detail));
+            }
+            Some((kind, _)) => return Ok(kind),
+            None => return Err(RpcError::unknown("the answer ended before it said how it went")),
+        }
+    }
+}
+
+fn misuse(drive: &RemoteDrive, what: impl Into<String>) -> ChunkError {
+    let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, what.into());
+    ChunkError::Io { drive: drive.id(), operation: "checking a call", source }
+}
+
+struct Sending {
+    pieces: VecDeque<Bytes>,
+    waiting: mpsc::Receiver<Outgoing>,
+    queued: Arc<AtomicUsize>,
+    /// A frame was given to the connection, which has not asked for more yet.
+    frame_in_hand: bool,
+}
+
+/// The body of the request. A frame counts as queued until the connection asks for what follows it.
+fn outgoing(
+    first: Bytes,
+    waiting: mpsc::Receiver<Outgoing>,
+    queued: Arc<AtomicUsize>,
+    keep_alive: Duration,
+) -> Body {
+    let sending = Sending { pieces: VecDeque::from([first]), waiting, queued, frame_in_hand: false };
+    stream::unfold(sending, move |mut sending| async move {
+        loop {
+            if let Some(piece) = sending.pieces.pop_front() {
+                return Some((Ok(piece), sending));
+            }
+            if std::mem::take(&mut sending.frame_in_hand) {
+                sending.queued.fetch_sub(1, Ordering::Relaxed);
+            }
+            match timeout(keep_alive, sending.waiting.recv()).await {
+                Ok(Some(message)) => {
+                    sending.pieces = message.pieces;
+                    sending.frame_in_hand = message.is_frame;
+                }
+                Ok(None) => return None,
+                Err(_) => sending.pieces.push_back(wire::message(Kind::Wait, &[])),
+            }
+        }
+    })
+    .boxed()
+}

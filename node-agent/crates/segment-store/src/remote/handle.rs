@@ -138,7 +138,7 @@ impl DriveWriter {
         }
     }
 
-    /// Frames handed over and not yet written (for another node: not yet taken by the connection).
+    /// Frames handed over and not yet written (to another node: still held by the connection).
     pub fn queued_frames(&self) -> usize {
         match self {
             Self::Local(writer) => writer.queued_frames(),

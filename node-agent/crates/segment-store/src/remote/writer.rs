@@ -36,9 +36,30 @@ pub struct RemoteWriter {
 }
 
 /// A message on its way, in pieces.
-struct Outgoing {
-    pieces: VecDeque<Bytes>,
-    is_frame: bool,
+type Outgoing = VecDeque<Bytes>;
+
+/// A frame counts as queued for as long as the connection holds on to any of its bytes: what keeps a writer's window
+/// shut is then what `queued_frames` shows.
+struct Held {
+    queued: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A piece of a held frame; shared, not copied.
+struct HeldPiece {
+    bytes: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for HeldPiece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl RemoteWriter {
@@ -56,7 +77,7 @@ impl RemoteWriter {
         let config = &peer.config;
         let (frames, waiting) = mpsc::channel(config.frames_queued_max.max(1));
         let queued = Arc::new(AtomicUsize::new(0));
-        let body = outgoing(first, waiting, queued.clone(), config.idle_max / 3);
+        let body = outgoing(first, waiting, config.idle_max / 3);
         let answer = peer.network.send(peer.node, wire::WRITE, body, config.idle_max);
         let begun = in_time(config.begin_max, async {
             let mut answer = Messages::new(answer.await?);
@@ -89,9 +110,11 @@ impl RemoteWriter {
         first.put_slice(&hash);
         let mut pieces = VecDeque::with_capacity(block.len() + 1);
         pieces.push_back(first.freeze());
-        pieces.extend(block);
         self.queued.fetch_add(1, Ordering::Relaxed);
-        self.hand_over(Outgoing { pieces, is_frame: true }).await
+        let held = Arc::new(Held { queued: self.queued.clone() });
+        let hold = |bytes| Bytes::from_owner(HeldPiece { bytes, _held: held.clone() });
+        pieces.extend(block.into_iter().map(hold));
+        self.hand_over(pieces).await
     }
 
     async fn hand_over(&mut self, message: Outgoing) -> Result<(), ChunkError> {
@@ -126,7 +149,7 @@ impl RemoteWriter {
         let footer =
             encode_footer(self.chunk, plain_len, &footer).map_err(|defect| misuse(&self.drive, defect))?;
         let pieces = VecDeque::from([wire::message(Kind::Finish, &footer)]);
-        self.hand_over(Outgoing { pieces, is_frame: false }).await?;
+        self.hand_over(pieces).await?;
         let Self { drive, peer, chunk, frames, mut answer, .. } = self;
         drop(frames);
         let finished = in_time(peer.config.finish_max, next_word(&mut answer)).await;
@@ -161,37 +184,17 @@ fn misuse(drive: &RemoteDrive, what: impl Into<String>) -> ChunkError {
     ChunkError::Io { drive: drive.id(), operation: "checking a call", source }
 }
 
-struct Sending {
-    pieces: VecDeque<Bytes>,
-    waiting: mpsc::Receiver<Outgoing>,
-    queued: Arc<AtomicUsize>,
-    /// A frame was given to the connection, which has not asked for more yet.
-    frame_in_hand: bool,
-}
-
-/// The body of the request. A frame counts as queued until the connection asks for what follows it.
-fn outgoing(
-    first: Bytes,
-    waiting: mpsc::Receiver<Outgoing>,
-    queued: Arc<AtomicUsize>,
-    keep_alive: Duration,
-) -> Body {
-    let sending = Sending { pieces: VecDeque::from([first]), waiting, queued, frame_in_hand: false };
-    stream::unfold(sending, move |mut sending| async move {
+/// The body of the request.
+fn outgoing(first: Bytes, waiting: mpsc::Receiver<Outgoing>, keep_alive: Duration) -> Body {
+    stream::unfold((VecDeque::from([first]), waiting), move |(mut pieces, mut waiting)| async move {
         loop {
-            if let Some(piece) = sending.pieces.pop_front() {
-                return Some((Ok(piece), sending));
+            if let Some(piece) = pieces.pop_front() {
+                return Some((Ok(piece), (pieces, waiting)));
             }
-            if std::mem::take(&mut sending.frame_in_hand) {
-                sending.queued.fetch_sub(1, Ordering::Relaxed);
-            }
-            match timeout(keep_alive, sending.waiting.recv()).await {
-                Ok(Some(message)) => {
-                    sending.pieces = message.pieces;
-                    sending.frame_in_hand = message.is_frame;
-                }
+            match timeout(keep_alive, waiting.recv()).await {
+                Ok(Some(message)) => pieces = message,
                 Ok(None) => return None,
-                Err(_) => sending.pieces.push_back(wire::message(Kind::Wait, &[])),
+                Err(_) => pieces.push_back(wire::message(Kind::Wait, &[])),
             }
         }
     })

@@ -256,7 +256,8 @@ async fn drives_of_other_nodes_answer_as_those_of_this_one() {
     let remote = rig.nodes[0].store.drives().drive(drive).unwrap();
     assert!(local.is_local() && !remote.is_local());
     let (here, there) = (local.info(chunk).await.unwrap(), remote.info(chunk).await.unwrap());
-    assert_eq!((here.header, here.footer, here.stored_len), (there.header, there.footer, there.stored_len));
+    assert_eq!(here.header, there.header);
+    assert_eq!((here.footer, here.stored_len), (there.footer, there.stored_len));
     assert_eq!(local.read_frames(chunk, 0, 4).await.unwrap(), remote.read_frames(chunk, 0, 4).await.unwrap());
     assert_eq!(remote.list(None, 10).await.unwrap(), [chunk]);
     assert!(remote.list(Some(chunk), 10).await.unwrap().is_empty());
@@ -271,22 +272,11 @@ async fn drives_of_other_nodes_answer_as_those_of_this_one() {
     {
         assert!(matches!(error, ChunkError::Missing { .. }), "{error}");
     }
-    // Full, then out of service.
-    let header = rig.nodes[0].store.drives().drive(segment.drives[0].unwrap()).unwrap();
-    let header = match header.info(ChunkKey { index: 0, ..chunk }).await {
-        Ok(info) => info.header,
-        Err(_) => {
-            rig.nodes[0]
-                .store
-                .drives()
-                .drive(segment.drives[2].unwrap())
-                .unwrap()
-                .info(ChunkKey { index: 2, ..chunk })
-                .await
-                .unwrap()
-                .header
-        }
-    };
+    // Full, then out of service, then away.
+    let rig = Nodes::new(3, 1);
+    let drive = rig.nodes[1].drives[0];
+    let remote = rig.nodes[0].store.drives().drive(drive).unwrap();
+    let header = there.header;
     rig.nodes[1].disks[0].inner.set_capacity(1);
     let full = remote.begin(header.clone(), 1 << 20).await.err().unwrap();
     assert!(matches!(full, ChunkError::Full { .. }), "{full}");
@@ -311,8 +301,13 @@ async fn every_ack_set_survives_every_node() {
         let plain = pattern(if seed % 3 == 0 { 90_000 } else { 400_000 });
         let silent = 1 + random.below(u64::from(count) - 1) as usize;
         rig.fault(0, silent, Some(Fault::BreakRequest(random.below(150_000) as usize)));
-        let Ok(segment) = rig.put(0, ProfileChoice::Auto, &plain).await else {
-            panic!("{count} nodes without one take every write, seed {seed}");
+        let segment = match rig.put(0, ProfileChoice::Auto, &plain).await {
+            Ok(segment) => segment,
+            // Begun as ec:2+1, which needs all three, and past the stripe that could be written anew.
+            Err(error) => {
+                assert!(count == 3 && plain.len() > 262_144, "{error}, {count} nodes, seed {seed}");
+                continue;
+            }
         };
         rig.fault(0, silent, None);
         let nodes = nodes_of(&rig, &segment);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chunk_store::ChunkError;
 use codec::SegmentLayout;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use grid_types::{ChunkKey, Segment};
+use grid_types::{ChunkKey, DriveState, Segment};
 use tokio::time::timeout;
 
 use crate::SegmentError;
@@ -57,9 +57,11 @@ impl Sources {
                 away += 1;
                 continue;
             };
-            // A drive that should not be read, or whose node was silent a moment ago, is still better than no bytes: last
-            // in line.
-            let rank = if !readable || (!drive.is_local() && drive.out_of_service().is_some()) {
+            // A drive that should not be read, that is missing or slow, or whose node was silent a moment ago, is still
+            // better than no bytes: last in line.
+            let doubtful = snapshot.is_some_and(|drive| drive.state == DriveState::Suspect)
+                || (!drive.is_local() && drive.out_of_service().is_some());
+            let rank = if !readable || doubtful {
                 0
             } else {
                 let data = if k > 1 && usize::from(chunk.index) < k { DATA_CHUNK_BONUS } else { 0 };

@@ -13,6 +13,7 @@ use codec::FRAME_HASH_BYTES;
 use futures_util::StreamExt;
 use futures_util::stream;
 use grid_types::{ChunkKey, PACK_CHUNK_BYTES_MAX, PACKET_SEALED_BYTES};
+use parking_lot::Mutex;
 use rpc::{Body, RpcError};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -31,7 +32,8 @@ pub struct RemoteWriter {
     chunk: ChunkKey,
     frames_held_max: usize,
     frames: mpsc::Sender<Outgoing>,
-    answer: Messages,
+    /// Never locked: the mutex makes the writer `Sync`, which a stream is not.
+    answer: Mutex<Messages>,
     queued: Arc<AtomicUsize>,
 }
 
@@ -94,7 +96,7 @@ impl RemoteWriter {
             // At most a few frames, for blocks of one packet.
             GATHERED_BYTES.div_ceil(u64::from(block_packets).max(1) * PACKET_SEALED_BYTES) as usize
         };
-        Ok(Self { drive, peer, chunk, frames_held_max, frames, answer, queued })
+        Ok(Self { drive, peer, chunk, frames_held_max, frames, answer: Mutex::new(answer), queued })
     }
 
     pub(crate) async fn write_frame(
@@ -124,7 +126,7 @@ impl RemoteWriter {
             // The peer takes no more: it has said why, or the connection is gone.
             Ok(Err(_)) => {
                 let begin_max = self.peer.config.begin_max;
-                let error = match in_time(begin_max, next_word(&mut self.answer)).await {
+                let error = match in_time(begin_max, next_word(self.answer.get_mut())).await {
                     Ok(kind) => RpcError::unknown(format!("{kind:?} before the end of the chunk")),
                     Err(error) => error,
                 };
@@ -150,8 +152,9 @@ impl RemoteWriter {
             encode_footer(self.chunk, plain_len, &footer).map_err(|defect| misuse(&self.drive, defect))?;
         let pieces = VecDeque::from([wire::message(Kind::Finish, &footer)]);
         self.hand_over(pieces).await?;
-        let Self { drive, peer, chunk, frames, mut answer, .. } = self;
+        let Self { drive, peer, chunk, frames, answer, .. } = self;
         drop(frames);
+        let mut answer = answer.into_inner();
         let finished = in_time(peer.config.finish_max, next_word(&mut answer)).await;
         match finished {
             Ok(Kind::Done) => {

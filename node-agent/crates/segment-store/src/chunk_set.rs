@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunk_store::ChunkHeader;
+use chunk_store::{ChunkError, ChunkHeader};
 use codec::{FRAME_HASH_BYTES, FrameHasher};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -350,6 +350,10 @@ impl ChunkSet {
                 Err(error) => {
                     tracing::debug!(segment = %self.id, index, %drive, %error, "chunk not synced");
                     failed_drives.push(drive);
+                    if matches!(error, ChunkError::Unreachable { .. }) {
+                        // It may be there although nobody said so: removed with the others if the attempt fails.
+                        guard.synced.push((ChunkKey { segment: self.id, index: index as u8 }, drive));
+                    }
                     self.failure.get_or_insert(Failure { code: error.code(), cause: error.to_string() });
                 }
             }
@@ -400,7 +404,7 @@ fn lag_step(patience: Duration) -> Duration {
     patience.clamp(Duration::from_millis(1), Duration::from_millis(100))
 }
 
-type Finishing = BoxFuture<'static, (usize, DriveId, FailureDomain, Result<(), chunk_store::ChunkError>)>;
+type Finishing = BoxFuture<'static, (usize, DriveId, FailureDomain, Result<(), ChunkError>)>;
 
 /// Chunks that are synced or about to be while no row names them. Dropped without `publish`, it waits for the syncs
 /// in the background and removes the chunks; what a crash leaves is the reaper's.
@@ -408,6 +412,7 @@ struct Unpublished {
     shared: Arc<Shared>,
     segment: SegmentId,
     finishing: FuturesUnordered<Finishing>,
+    /// Those synced, and those of which nobody knows.
     synced: Vec<(ChunkKey, DriveId)>,
     published: bool,
 }
@@ -434,7 +439,7 @@ impl Drop for Unpublished {
         let mut synced = std::mem::take(&mut self.synced);
         runtime.spawn(async move {
             while let Some((index, drive, _, result)) = finishing.next().await {
-                if result.is_ok() {
+                if matches!(result, Ok(()) | Err(ChunkError::Unreachable { .. })) {
                     synced.push((ChunkKey { segment, index: index as u8 }, drive));
                 }
             }

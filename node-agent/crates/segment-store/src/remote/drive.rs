@@ -143,7 +143,6 @@ impl RemoteDrive {
                     let failure: wire::Failure = wire::decode(&failure.join())?;
                     return Err(RpcError::new(failure.code, failure.detail));
                 }
-                Some((Kind::Wait, _)) => {}
                 Some((kind, _)) => return Err(RpcError::unknown(format!("{kind:?} instead of a frame"))),
                 None => return Err(RpcError::unknown("the answer ended before its last frame")),
             }

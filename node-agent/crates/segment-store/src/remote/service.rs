@@ -73,7 +73,9 @@ impl ChunkService {
         let config = &self.shared.config;
         let mut peers = self.shared.peers.lock();
         // Who has nothing going is forgotten: the map holds no more than the peers that are busy.
-        peers.retain(|node, limits| *node == peer || Arc::strong_count(&limits.writes) > 1);
+        let busy =
+            |limits: &Limits| Arc::strong_count(&limits.writes) > 1 || Arc::strong_count(&limits.reads) > 1;
+        peers.retain(|node, limits| *node == peer || busy(limits));
         let fresh = || Limits {
             writes: Arc::new(Semaphore::new(config.writes_per_peer_max)),
             reads: Arc::new(Semaphore::new(config.reads_per_peer_max)),

@@ -121,22 +121,24 @@ impl RemoteWriter {
 
     async fn hand_over(&mut self, message: Outgoing) -> Result<(), ChunkError> {
         let stall = self.peer.config.idle_max;
-        match timeout(stall, self.frames.send(message)).await {
-            Ok(Ok(())) => Ok(()),
+        let sent = timeout(stall, self.frames.send(message));
+        let answer = self.answer.get_mut();
+        let closed = tokio::select! {
+            biased;
+            sent = sent => match sent {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => None,
+                Err(_) => Some(RpcError::unknown(format!("the connection took no frame for {stall:?}"))),
+            },
+            // The peer has something to say although nothing is finished.
+            word = next_word(answer) => Some(early(word)),
+        };
+        let error = match closed {
+            Some(error) => error,
             // The peer takes no more: it has said why, or the connection is gone.
-            Ok(Err(_)) => {
-                let begin_max = self.peer.config.begin_max;
-                let error = match in_time(begin_max, next_word(self.answer.get_mut())).await {
-                    Ok(kind) => RpcError::unknown(format!("{kind:?} before the end of the chunk")),
-                    Err(error) => error,
-                };
-                Err(self.drive.failed(Some(self.chunk), error))
-            }
-            Err(_) => {
-                let error = RpcError::unknown(format!("the connection took no frame for {stall:?}"));
-                Err(self.drive.failed(Some(self.chunk), error))
-            }
-        }
+            None => early(in_time(self.peer.config.begin_max, next_word(answer)).await),
+        };
+        Err(self.drive.failed(Some(self.chunk), error))
     }
 
     pub(crate) fn frames_held_max(&self) -> usize {
@@ -179,6 +181,14 @@ async fn next_word(answer: &mut Messages) -> Result<Kind, RpcError> {
             Some((kind, _)) => return Ok(kind),
             None => return Err(RpcError::unknown("the answer ended before it said how it went")),
         }
+    }
+}
+
+/// A word that comes before the end of the chunk is an error, whatever it is.
+fn early(word: Result<Kind, RpcError>) -> RpcError {
+    match word {
+        Ok(kind) => RpcError::unknown(format!("{kind:?} before the end of the chunk")),
+        Err(error) => error,
     }
 }
 

@@ -153,8 +153,9 @@ async fn an_answer_that_is_lost_counts_as_a_failure() {
     rig.fault(0, 1, Some(Fault::LoseEnd));
     let error = rig.put(0, fixed("copies:2"), &plain).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
-    // What was synced here is taken back.
+    // What was synced here is taken back, and what may have been synced there.
     rig.until_stored(0, 0).await;
+    rig.until_stored(1, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

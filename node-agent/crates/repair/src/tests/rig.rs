@@ -216,10 +216,8 @@ impl Rig {
             stall_max: Duration::from_secs(120),
             accept_degraded: true,
             remote: RemoteConfig {
-                begin_max: Duration::from_millis(200),
-                read_max: Duration::from_millis(200),
-                ask_max: Duration::from_millis(200),
-                remove_max: Duration::from_millis(200),
+                // Of a node that is away; the others must always be in time.
+                remove_max: Duration::from_secs(1),
                 ..RemoteConfig::default()
             },
             ..SegmentConfig::default()

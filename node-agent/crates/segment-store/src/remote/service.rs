@@ -95,6 +95,7 @@ impl ChunkService {
             "v1/info" => {
                 let ChunkQuestion { drive, chunk } = self.question(body).await?;
                 let drive = self.drive(drive)?;
+                let _permit = self.reading(caller.node).await?;
                 let info = drive.info(chunk).await.map_err(|error| to_rpc(&error))?;
                 let internal = |what| RpcError::new(ErrorCode::Internal, what);
                 let header = encode_header(&info.header).map_err(internal)?;
@@ -103,6 +104,7 @@ impl ChunkService {
             }
             "v1/verify" => {
                 let ChunkQuestion { drive, chunk } = self.question(body).await?;
+                let _permit = self.reading(caller.node).await?;
                 one(&self.drive(drive)?.verify(chunk).await.map_err(|error| to_rpc(&error))?)
             }
             "v1/contains" => {
@@ -133,12 +135,18 @@ impl ChunkService {
         wire::decode(&in_time(self.shared.config.idle_max, collected).await?)
     }
 
+    /// A place among the peer's reads; waits for one in line, but not for long.
+    async fn reading(&self, peer: NodeId) -> Result<OwnedSemaphorePermit, RpcError> {
+        let too_many = || RpcError::new(ErrorCode::SlowDown, "too many reads of one peer wait");
+        let reads = self.limits(peer).reads;
+        let waits = timeout(self.shared.config.wait_max, reads.acquire_owned()).await;
+        waits.map_err(|_| too_many())?.map_err(|_| too_many())
+    }
+
     async fn read(&self, peer: NodeId, question: ReadQuestion) -> Result<Body, RpcError> {
         let ReadQuestion { drive, chunk, first, count } = question;
         let drive = self.drive(drive)?;
-        let too_many = || RpcError::new(ErrorCode::SlowDown, "too many reads of one peer wait");
-        let waits = timeout(self.shared.config.wait_max, self.limits(peer).reads.acquire_owned()).await;
-        let permit = waits.map_err(|_| too_many())?.map_err(|_| too_many())?;
+        let permit = self.reading(peer).await?;
         // The first batch decides whether the answer is an error.
         let begin = first..first.saturating_add(count);
         let batch =

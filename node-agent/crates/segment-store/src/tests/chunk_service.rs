@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chunk_store::ChunkHeader;
 use chunk_store::format::{encode_footer, encode_header};
 use codec::FrameHasher;
+use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use grid_types::{ChunkKey, Cipher, Compression, DriveId, ErrorCode, Profile, SEGMENT_BYTES_MAX, SegmentId};
 use rpc::{Body, Method, NetworkExt, RpcError};
@@ -41,6 +42,10 @@ fn frame(number: u64, block: &[u8]) -> Bytes {
     wire::message(Kind::Frame, &[&hash[..], block].concat())
 }
 
+fn finish(plain_len: u64) -> Bytes {
+    wire::message(Kind::Finish, &encode_footer(CHUNK, plain_len, b"note").unwrap())
+}
+
 fn body(pieces: Vec<Bytes>) -> Body {
     stream::iter(pieces.into_iter().map(Ok)).boxed()
 }
@@ -68,7 +73,6 @@ async fn writes_that_break_the_rules_fail_and_leave_nothing() {
     let rig = Nodes::new(2, 1);
     let drive = rig.nodes[1].drives[0];
     let block = vec![5u8; 1_016];
-    let footer = |plain_len| wire::message(Kind::Finish, &encode_footer(CHUNK, plain_len, b"note").unwrap());
     let invalid = Err(ErrorCode::InvalidArgument);
     let mut spoilt = begin(drive, 4_096, 2).to_vec();
     let last = spoilt.len() - 1;
@@ -92,7 +96,7 @@ async fn writes_that_break_the_rules_fail_and_leave_nothing() {
         ("a block of three packets", vec![begin(drive, 1 << 20, 2), frame(0, &vec![1; 3 * 65_552])], invalid),
         (
             "an end that does not fit",
-            vec![begin(drive, 4_096, 2), frame(0, &block), footer(999)],
+            vec![begin(drive, 4_096, 2), frame(0, &block), finish(999)],
             Err(ErrorCode::DriveFailed),
         ),
         (
@@ -106,7 +110,7 @@ async fn writes_that_break_the_rules_fail_and_leave_nothing() {
         rig.until_stored(1, 0).await;
     }
     // And one that keeps to them, in single bytes.
-    let good = [begin(drive, 4_096, 2), frame(0, &block), footer(1_000)].concat();
+    let good = [begin(drive, 4_096, 2), frame(0, &block), finish(1_000)].concat();
     let bytes = good.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect();
     assert_eq!(write(&rig, bytes).await, Ok(Kind::Done));
     rig.until_stored(1, 1).await;
@@ -160,6 +164,29 @@ async fn a_peer_has_its_share_and_no_more() {
     assert_eq!(open(0).await.err().unwrap().code, ErrorCode::SlowDown);
     assert!(open(2).await.is_ok(), "another peer has its own");
     drop(first);
+
+    // Reads in line behind a slow drive.
+    let service = ChunkServiceConfig {
+        reads_per_peer_max: 1,
+        wait_max: Duration::from_millis(20),
+        ..ChunkServiceConfig::default()
+    };
+    let rig = Nodes::with(3, 1, 1, brisk(), service);
+    let drive = rig.nodes[1].drives[0];
+    rig.nodes[1].disks[0].shut_reads();
+    let good = [begin(drive, 2 << 20, 2), frame(0, &[5; 1_016]), finish(1_000)].to_vec();
+    assert_eq!(write(&rig, good).await, Ok(Kind::Done));
+    let verify = |from: usize| {
+        let message = postcard::to_allocvec(&ChunkQuestion { drive, chunk: CHUNK }).unwrap();
+        rig.nodes[from].network.call(rig.nodes[1].id, wire::VERIFY, message.into(), DEADLINE)
+    };
+    // One of the two is let in, and reads for as long as the gate is shut; the other is sent away.
+    let two = select(verify(0), verify(0)).await;
+    let (Either::Left((refused, other)) | Either::Right((refused, other))) = two;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::SlowDown);
+    rig.nodes[1].disks[0].open_gate();
+    assert!(other.await.is_ok());
+    assert!(verify(0).await.is_ok());
 
     let service =
         ChunkServiceConfig { memory_bytes: 6_000, wait_max: Duration::from_millis(20), ..Default::default() };

@@ -49,11 +49,15 @@ async fn written_by_one_node_and_read_by_every_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_node_is_read_around_and_is_nobodys_rot() {
     for (choice, size) in [(fixed("copies:3"), 400_000), (fixed("ec:2+2"), 900_000)] {
-        for lost in 0..4 {
+        for (lost, silent) in [(0, false), (1, true), (2, false), (3, true)] {
             let rig = Nodes::new(4, 1);
             let plain = pattern(size);
             let segment = rig.put(0, choice, &plain).await.unwrap();
-            rig.kill(lost);
+            if silent {
+                rig.silence(lost)
+            } else {
+                rig.kill(lost)
+            }
             for reader in (0..4).filter(|reader| *reader != lost) {
                 assert!(rig.reads(reader, &segment, &plain).await, "{choice} on {reader} without {lost}");
                 assert!(rig.nodes[reader].store.take_damaged().is_empty(), "silence is no damage");
@@ -66,6 +70,24 @@ async fn a_lost_node_is_read_around_and_is_nobodys_rot() {
     (1..4).for_each(|number| rig.kill(number));
     let error = rig.get(0, &segment, 0..segment.length).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+}
+
+/// Nobody says that the node is down: its time to begin runs out, and another one is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_is_waited_for_once_and_then_read_last() {
+    let mut config = brisk();
+    config.remote.begin_max = Duration::from_millis(400);
+    config.remote.read_max = Duration::from_millis(100);
+    let rig = Nodes::with(3, 1, 1, config, ChunkServiceConfig::default());
+    let plain = pattern(100_000);
+    let before = rig.put(2, fixed("copies:2"), &plain).await.unwrap();
+    rig.silence(2);
+    let segment = rig.put(0, ProfileChoice::Auto, &plain).await.unwrap();
+    assert_eq!(nodes_of(&rig, &segment), [0, 1].into());
+    let drive = rig.nodes[0].store.drives().drive(rig.nodes[2].drives[0]).unwrap();
+    let why = drive.out_of_service().unwrap();
+    assert!(why.contains("did not answer"), "{why}");
+    assert!(rig.reads(0, &before, &plain).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,8 +142,7 @@ async fn a_node_that_dies_in_the_middle_of_a_write_is_never_a_lie() {
             Ok(segment) => {
                 acknowledged += 1;
                 for lost in 0..4 {
-                    rig.net.heal();
-                    rig.net.isolate(&[rig.nodes[lost].id]);
+                    rig.kill_alone(lost);
                     let reader = if lost == 3 { 1 } else { 3 };
                     assert!(
                         rig.reads(reader, &segment, &plain).await,
@@ -134,6 +155,7 @@ async fn a_node_that_dies_in_the_middle_of_a_write_is_never_a_lie() {
                 assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
             }
         }
+        rig.until_budget_is_back(0).await;
     }
     assert!(acknowledged >= 10, "{acknowledged} acknowledged, {refused} refused");
 }
@@ -286,8 +308,8 @@ async fn drives_of_other_nodes_answer_as_those_of_this_one() {
     assert!(matches!(gone, ChunkError::OutOfService { .. }), "{gone}");
     assert!(remote.out_of_service().is_none(), "its node did answer");
     rig.kill(1);
-    let silent = remote.begin(header, 1 << 20).await.err().unwrap();
-    assert!(matches!(silent, ChunkError::Unreachable { .. }), "{silent}");
+    let away = remote.begin(header, 1 << 20).await.err().unwrap();
+    assert!(matches!(away, ChunkError::Unreachable { .. }), "{away}");
     assert!(remote.out_of_service().is_some(), "it is not asked again at once");
 }
 
@@ -313,8 +335,7 @@ async fn every_ack_set_survives_every_node() {
         rig.fault(0, silent, None);
         let nodes = nodes_of(&rig, &segment);
         for lost in 0..usize::from(count) {
-            rig.net.heal();
-            rig.net.isolate(&[rig.nodes[lost].id]);
+            rig.kill_alone(lost);
             let reader = (lost + 1) % usize::from(count);
             assert!(rig.reads(reader, &segment, &plain).await, "{segment:?} without {lost}, seed {seed}");
         }

@@ -40,6 +40,8 @@ pub(super) enum Fault {
     SpoilAnswer,
     /// The answer breaks off after its first piece.
     LoseEnd,
+    /// Nobody takes the call.
+    Refuse,
 }
 
 /// Faults by the node that is called.
@@ -69,6 +71,9 @@ impl Network for FaultyNet {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Body, RpcError>> {
         let fault = self.faults.lock().get(&to).copied();
+        if fault == Some(Fault::Refuse) {
+            return Box::pin(async move { Err(RpcError::not_sent(format!("node {to} takes no calls"))) });
+        }
         let mut passed = 0;
         let body = match fault {
             Some(Fault::BreakRequest(after)) => body
@@ -129,15 +134,11 @@ pub(super) struct Nodes {
     pub key: BucketKey,
 }
 
-/// Deadlines that a test can wait for, and hedges that it does not notice.
+/// Hedges that a test does not notice.
 pub(super) fn brisk() -> SegmentConfig {
-    let remote = RemoteConfig {
-        begin_max: Duration::from_millis(300),
-        read_max: Duration::from_millis(300),
-        ask_max: Duration::from_millis(300),
-        ..RemoteConfig::default()
-    };
-    SegmentConfig { hedge_min: Duration::from_millis(100), remote, ..patient() }
+    // Other tests share the machine: a node that is there always answers in time.
+    let remote = RemoteConfig { begin_max: Duration::from_secs(60), ..RemoteConfig::default() };
+    SegmentConfig { hedge_min: Duration::from_millis(20), remote, ..patient() }
 }
 
 impl Nodes {
@@ -228,9 +229,20 @@ impl Nodes {
         self.publish(grid);
     }
 
-    /// Node `number` answers nobody any more.
+    /// Node `number` is down: who calls it is told at once that nobody is there.
     pub fn kill(&self, number: usize) {
+        (0..self.nodes.len()).for_each(|from| self.fault(from, number, Some(Fault::Refuse)));
+    }
+
+    /// Node `number` is down: who calls it hears nothing.
+    pub fn silence(&self, number: usize) {
         self.net.leave(self.nodes[number].id);
+    }
+
+    /// Only node `number` is down.
+    pub fn kill_alone(&self, number: usize) {
+        self.nodes.iter().for_each(|node| node.faults.lock().clear());
+        self.kill(number);
     }
 
     /// What node `from` does to its calls of node `to`.
@@ -287,6 +299,18 @@ impl Nodes {
     /// Is what node `number` reads this?
     pub async fn reads(&self, number: usize, segment: &Segment, plain: &[u8]) -> bool {
         self.get(number, segment, 0..segment.length).await.is_ok_and(|bytes| bytes == plain)
+    }
+
+    /// Waits until node `number` holds no memory for streams any more.
+    pub async fn until_budget_is_back(&self, number: usize) {
+        let budget = &self.nodes[number].budget;
+        for _ in 0..2000 {
+            if budget.available() == budget.total() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{} of {} bytes are back", budget.available(), budget.total());
     }
 
     /// Chunks on all drives of a node.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::chunk_file;
 use crate::core::{DriveCore, site};
+use crate::frames::FrameCut;
 use crate::index::Index;
 use crate::io_threads::{self, IoQueue, Lane};
 use crate::label;
@@ -202,9 +203,32 @@ impl Drive {
         first: u64,
         count: u64,
     ) -> Result<Vec<Bytes>, ChunkError> {
+        self.read_cut(chunk, first, count, FrameCut::Blocks).await
+    }
+
+    /// As `read_frames`, but each `Bytes` is hash ‖ block as stored: for who sends frames on, so that the receiver
+    /// can verify them again. Safe to drop.
+    pub async fn read_whole_frames(
+        &self,
+        chunk: ChunkKey,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<Bytes>, ChunkError> {
+        self.read_cut(chunk, first, count, FrameCut::Whole).await
+    }
+
+    async fn read_cut(
+        &self,
+        chunk: ChunkKey,
+        first: u64,
+        count: u64,
+        cut: FrameCut,
+    ) -> Result<Vec<Bytes>, ChunkError> {
         let begun = self.core().clock.since_boot();
         let result = self
-            .read(move |core| with_source(core, chunk, |source| source.frames(core, chunk, first, count)))
+            .read(move |core| {
+                with_source(core, chunk, |source| source.frames(core, chunk, first, count, cut))
+            })
             .await;
         let core = self.core();
         core.counters.reads.record(core.clock.since_boot().saturating_sub(begun));

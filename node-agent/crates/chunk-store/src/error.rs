@@ -37,6 +37,15 @@ pub enum ChunkError {
         /// Why, in words for the operator.
         reason: String,
     },
+    /// The node that holds the drive does not answer, or its answer was lost: what was asked may have been done.
+    /// Nothing in this crate says so; it stands here so that drives of other nodes fail like those of this one.
+    #[error("drive {drive} on another node cannot be reached: {reason}")]
+    Unreachable {
+        /// The drive.
+        drive: DriveId,
+        /// Why, in words for the operator.
+        reason: String,
+    },
     /// The disk refused an operation.
     #[error("drive {drive}: {operation}: {source}")]
     Io {
@@ -57,6 +66,7 @@ impl ChunkError {
             Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::Full { .. } => ErrorCode::StorageFull,
             Self::OutOfService { .. } => ErrorCode::NoSuchDrive,
+            Self::Unreachable { .. } => ErrorCode::Unavailable,
             Self::Io { .. } => ErrorCode::DriveFailed,
         }
     }

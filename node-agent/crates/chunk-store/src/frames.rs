@@ -10,6 +10,15 @@ use crate::ChunkHeader;
 
 const HASH_BYTES: u64 = FRAME_HASH_BYTES as u64;
 
+/// What a reader wants of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameCut {
+    /// The block alone.
+    Blocks,
+    /// Hash and block, as they are stored.
+    Whole,
+}
+
 /// What the lengths of all frames of a chunk follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameShape {
@@ -70,16 +79,17 @@ impl FrameShape {
         Some(first * full..(end - 1) * full + last)
     }
 
-    /// Cuts the bytes of `range(first, count)` into blocks, each checked; the number of the first bad frame else.
+    /// Cuts the bytes of `range(first, count)` into pieces, each checked; the number of the first bad frame else.
     pub fn split(
         self,
         hasher: &FrameHasher,
         first: u64,
         count: u64,
         frames: &Bytes,
+        cut: FrameCut,
     ) -> Result<Vec<Bytes>, u64> {
         let layout = self.layout();
-        let mut blocks = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        let mut pieces = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         let mut at = 0;
         for number in first..first + count {
             let len = usize::try_from(layout.block_len(number)).map_err(|_| number)?;
@@ -89,9 +99,13 @@ impl FrameShape {
             {
                 return Err(number);
             }
-            blocks.push(frames.slice(block..block + len));
+            let begin = match cut {
+                FrameCut::Blocks => block,
+                FrameCut::Whole => at,
+            };
+            pieces.push(frames.slice(begin..block + len));
             at = block + len;
         }
-        Ok(blocks)
+        Ok(pieces)
     }
 }

@@ -34,6 +34,6 @@ pub use drive::{ChunkInfo, Drive, DriveSummary};
 pub use error::ChunkError;
 pub use format::ChunkHeader;
 pub use label::DriveLabel;
-pub use stats::DriveStats;
+pub use stats::{DriveStats, Latency};
 pub use store::ChunkStore;
 pub use writer::ChunkWriter;

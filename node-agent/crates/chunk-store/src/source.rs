@@ -14,7 +14,7 @@ use crate::format::{
     ChunkHeader, Footer, HEADER_BYTES, PRELUDE_BYTES, Prelude, TRAILER_BYTES, decode_file_header,
     decode_footer, decode_header, footer_len,
 };
-use crate::frames::FrameShape;
+use crate::frames::{FrameCut, FrameShape};
 use crate::index::Place;
 use crate::{ChunkError, chunk_file, pack};
 
@@ -96,6 +96,7 @@ impl Source {
         key: ChunkKey,
         first: u64,
         count: u64,
+        cut: FrameCut,
     ) -> Result<Vec<Bytes>, ChunkError> {
         let Some(range) = self.shape.range(first, count) else {
             let frames = self.shape.count();
@@ -104,7 +105,7 @@ impl Source {
         let bytes = read(core, key, &*self.file, self.frames_at + range.start, self.frames_at + range.end)?;
         core.counters.read_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.shape
-            .split(&FrameHasher::new(key), first, count, &bytes)
+            .split(&FrameHasher::new(key), first, count, &bytes, cut)
             .map_err(|number| core.corrupt(key, format!("frame {number}")))
     }
 
@@ -143,7 +144,7 @@ impl Source {
         let mut first = 0;
         while first < frames {
             let count = at_once.min(frames - first);
-            self.frames(core, key, first, count)?;
+            self.frames(core, key, first, count, FrameCut::Blocks)?;
             first += count;
         }
         Ok(())

@@ -50,9 +50,9 @@ impl Counters {
     }
 }
 
-/// A ring of the last durations.
+/// The p95 of the last durations.
 #[derive(Default)]
-pub(crate) struct Latency {
+pub struct Latency {
     ring: Mutex<Ring>,
     p95_us: AtomicU64,
 }
@@ -64,6 +64,7 @@ struct Ring {
 }
 
 impl Latency {
+    /// One more.
     pub fn record(&self, took: Duration) {
         let us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let mut ring = self.ring.lock();
@@ -82,6 +83,7 @@ impl Latency {
         }
     }
 
+    /// In microseconds; 0 before the first. Cheap.
     pub fn p95_us(&self) -> u64 {
         self.p95_us.load(Ordering::Relaxed)
     }

@@ -31,7 +31,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         version: Some(VersionId::from_bytes([2; 16])),
         condition: WriteCondition::ETag("d41d8cd98f00b204e9800998ecf8427e".to_owned()),
     };
-    let seeds: [(&str, Vec<u8>); 10] = [
+    // As docs/formats/chunk-rpc.md has it: kind, length, body.
+    let message = |kind: u8, body: &[u8]| [&[kind][..], &(body.len() as u32).to_le_bytes(), body].concat();
+    let write =
+        [vec![7], message(4, b""), message(2, &[3; 200]), message(3, &encode_footer(zero, 70_000, b"")?)];
+    let answer = [vec![1], message(5, b""), message(4, b""), message(7, b"\x1a\x04full"), message(6, b"")];
+    let seeds: [(&str, Vec<u8>); 12] = [
+        ("chunk_rpc/write", write.concat()),
+        ("chunk_rpc/answer", answer.concat()),
         ("chunk_header/ec", encode_header(&header(Profile::Ec { k: 2, m: 2 }, b"sealed identity"))?),
         ("chunk_header/copies", encode_header(&header(Profile::Copies(4), b""))?),
         ("chunk_footer/plain", encode_footer(zero, 70_000, b"")?),

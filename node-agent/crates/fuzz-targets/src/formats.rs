@@ -1,11 +1,13 @@
-//! What old or rotten disks hold.
+//! What old or rotten disks hold, and what other nodes send of chunks.
 
+use bytes::Bytes;
 use chunk_store::format::{
     Prelude, decode_file_header, decode_footer, decode_header, decode_pack_header, encode_footer,
     encode_header, encode_pack_header,
 };
 use codec::FrameHasher;
 use grid_types::{ChunkKey, SegmentId};
+use segment_store::remote::decode_stream;
 
 /// The chunk that a header claims to be, so that the search gets past the identity check.
 fn claimed(input: &[u8]) -> ChunkKey {
@@ -67,4 +69,12 @@ pub fn frame(input: &[u8]) {
         rotten[last] ^= 1;
         assert!(!hasher.verify(u64::from(at), &rotten, &hash), "a flipped bit was not seen");
     }
+}
+
+/// The messages of a stream do not depend on how the net cuts it; the first byte says how.
+pub fn chunk_rpc(input: &[u8]) {
+    let Some((&size, stream)) = input.split_first() else { return };
+    let whole = decode_stream(vec![Bytes::copy_from_slice(stream)]);
+    let pieces = stream.chunks(usize::from(size).max(1)).map(Bytes::copy_from_slice).collect();
+    assert_eq!(decode_stream(pieces), whole, "a stream reads differently in pieces");
 }

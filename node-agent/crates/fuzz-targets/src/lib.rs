@@ -25,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "chunk_footer", run: formats::chunk_footer },
     Target { name: "pack_record", run: formats::pack_record },
     Target { name: "frame", run: formats::frame },
+    Target { name: "chunk_rpc", run: formats::chunk_rpc },
     Target { name: "log_file", run: disks::log_file },
     Target { name: "pack_file", run: disks::pack_file },
     Target { name: "command", run: disks::command },

@@ -79,9 +79,14 @@ impl GridSnapshot {
         self.drives.iter().find(|drive| drive.id == id)
     }
 
-    /// Nodes that hold at least one drive.
+    /// Nodes that hold at least one drive in service, away or failing: a node that is down counts, since what is written
+    /// without it must survive another loss; one whose drives all wait, are foreign or are being drained does not.
     pub fn node_count(&self) -> usize {
-        let nodes: std::collections::BTreeSet<NodeId> = self.drives.iter().map(|drive| drive.node).collect();
+        let counts = |drive: &&DriveSnapshot| {
+            matches!(drive.state, DriveState::Active | DriveState::Suspect | DriveState::Failing)
+        };
+        let nodes: std::collections::BTreeSet<NodeId> =
+            self.drives.iter().filter(counts).map(|drive| drive.node).collect();
         nodes.len()
     }
 

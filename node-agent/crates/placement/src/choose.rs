@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use grid_types::{DriveId, DriveSnapshot, FailureDomain, GridSnapshot, Profile};
+use grid_types::{DriveId, DriveSnapshot, FailureDomain, GridSnapshot, NodeId, Profile};
 
 use crate::ack_set::{ack_set_domains, durable_after_any_domain_loss};
 use crate::domains::Domains;
@@ -42,10 +42,25 @@ pub fn place(
     avoid: &[DriveId],
     draw: &mut dyn FnMut(u64) -> u64,
 ) -> Result<Placement, PlacementError> {
+    place_near(profile, grid, None, avoid, draw)
+}
+
+/// As `place`, with the first chunk on a drive of node `near`, where that node is among equals: it has at least its
+/// share of all room and score. That saves one way over the network; a node that fills up faster than the others
+/// because of it is no longer preferred.
+pub fn place_near(
+    profile: Profile,
+    grid: &GridSnapshot,
+    near: Option<NodeId>,
+    avoid: &[DriveId],
+    draw: &mut dyn FnMut(u64) -> u64,
+) -> Result<Placement, PlacementError> {
     let mut spread = Spread::new(grid, avoid);
+    let near = near.filter(|near| spread.has_its_share(*near));
     let mut drives = Vec::with_capacity(profile.total_chunks());
-    for _ in 0..profile.total_chunks() {
-        drives.push(spread.draw(draw).map(|drive| drive.id));
+    for chunk in 0..profile.total_chunks() {
+        let near = near.filter(|_| chunk == 0);
+        drives.push(spread.draw(near, draw).map(|drive| drive.id));
     }
     if spread.reaches(profile) {
         return Ok(Placement { drives });
@@ -70,7 +85,7 @@ pub fn place_one(
     for id in occupied {
         spread.occupy(*id);
     }
-    spread.draw(draw).map(|drive| drive.id)
+    spread.draw(None, draw).map(|drive| drive.id)
 }
 
 /// True when `place` would succeed for this profile: `draw` decides which drives, never whether.
@@ -112,12 +127,23 @@ impl<'a> Spread<'a> {
         }
     }
 
-    /// One drive of those whose domain has the fewest chunks.
-    fn draw(&mut self, draw: &mut dyn FnMut(u64) -> u64) -> Option<&'a DriveSnapshot> {
+    /// Is the weight of this node's drives at least the mean of all nodes that take writes?
+    fn has_its_share(&self, node: NodeId) -> bool {
+        let mut by_node: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for candidate in &self.candidates {
+            *by_node.entry(candidate.drive.node).or_default() += candidate.weight;
+        }
+        let all: u64 = by_node.values().sum();
+        by_node.get(&node).is_some_and(|weight| weight.saturating_mul(by_node.len() as u64) >= all)
+    }
+
+    /// One drive of those whose domain has the fewest chunks; of node `near` alone, where it is given.
+    fn draw(&mut self, near: Option<NodeId>, draw: &mut dyn FnMut(u64) -> u64) -> Option<&'a DriveSnapshot> {
         let chunks_on = |candidate: &Candidate| self.chunks.get(&candidate.domain).copied().unwrap_or(0);
         let fewest = self.candidates.iter().map(chunks_on).min()?;
         let eligible: Vec<usize> = (0..self.candidates.len())
             .filter(|index| chunks_on(&self.candidates[*index]) == fewest)
+            .filter(|index| near.is_none_or(|near| self.candidates[*index].drive.node == near))
             .collect();
         let total: u64 = eligible.iter().map(|index| self.candidates[*index].weight).sum();
         let mut ticket = draw(total);

@@ -235,6 +235,65 @@ fn grids() -> impl Strategy<Value = GridSnapshot> {
     })
 }
 
+#[test]
+fn a_node_that_is_down_counts_and_one_that_leaves_does_not() {
+    let with = |states: [DriveState; 3]| {
+        let mut grid = nodes(3, 2);
+        for drive in &mut grid.drives {
+            drive.state = states[usize::from(drive.node.as_bytes()[0])];
+        }
+        grid
+    };
+    let (up, down, broken, leaving) =
+        (DriveState::Active, DriveState::Suspect, DriveState::Failing, DriveState::Draining);
+    // states, nodes, domains, profile of a large segment
+    let cases = [
+        ([up, up, up], 3, 3, Ok("ec:2+1")),
+        ([up, up, down], 3, 3, Ok("copies:2")),
+        ([up, up, broken], 3, 3, Ok("copies:2")),
+        ([up, up, leaving], 2, 2, Ok("copies:2")),
+        ([up, down, down], 3, 3, Err(())),
+        ([up, leaving, leaving], 1, 2, Ok("copies:2")),
+        ([up, down, leaving], 2, 2, Err(())),
+        ([up, DriveState::Waiting, DriveState::Foreign], 1, 2, Ok("copies:2")),
+    ];
+    for (states, count, in_grid, expected) in cases {
+        let grid = with(states);
+        assert_eq!(grid.node_count(), count, "{states:?}");
+        assert_eq!(domains_in_grid(&grid), in_grid, "{states:?}");
+        assert_eq!(auto(&grid, false).map_err(|_| ()), expected.map(profile), "{states:?}");
+    }
+}
+
+#[test]
+fn one_chunk_stays_near_as_long_as_its_node_has_its_share() {
+    let near = NodeId::from_bytes([2; 16]);
+    let mut grid = nodes(4, 2);
+    let near_of = |grid: &GridSnapshot, profile: &str, seed| {
+        let placed = place_near(self::profile(profile), grid, Some(near), &[], &mut seeded(seed)).unwrap();
+        let nodes: Vec<NodeId> = chosen(&placed).iter().map(|id| grid.drive(*id).unwrap().node).collect();
+        assert_eq!(nodes.iter().collect::<BTreeSet<_>>().len(), nodes.len(), "nodes are distinct");
+        nodes
+    };
+    for seed in 0..50 {
+        for profile in ["copies:1", "copies:3", "ec:2+2"] {
+            let nodes = near_of(&grid, profile, seed);
+            assert_eq!(nodes[0], near);
+            // The others are drawn: over many seeds all of them are met.
+            assert!(nodes[1..].iter().all(|node| *node != near));
+        }
+    }
+    // A node that is fuller than the others is one among many.
+    for drive in grid.drives.iter_mut().filter(|drive| drive.node == near) {
+        drive.free_bytes = 10 * GIB;
+    }
+    let first = (0..200).filter(|seed| near_of(&grid, "copies:1", *seed)[0] == near).count();
+    assert!((1..60).contains(&first), "{first} of 200");
+    // One without a drive that takes writes is not waited for.
+    grid.drives.retain(|drive| drive.node != near);
+    assert!(place_near(profile("copies:3"), &grid, Some(near), &[], &mut seeded(1)).is_ok());
+}
+
 fn profiles() -> impl Strategy<Value = Profile> {
     prop_oneof![
         (1u8..=4).prop_map(Profile::Copies),
@@ -267,6 +326,33 @@ proptest! {
         let most = counts.values().max().copied().unwrap_or(0);
         for free in grid.drives.iter().filter(|d| d.writable() && !avoid.contains(&d.id) && !placed.contains(&d.id)) {
             prop_assert!(counts.get(&grid.domain(free)).copied().unwrap_or(0) + 1 >= most);
+        }
+    }
+
+    /// With nodes as domains, whatever is acknowledged decodes without any one of them.
+    #[test]
+    fn every_ack_set_of_a_placement_survives_every_node(
+        count in 2u8..9, drives in 1u8..4, profile in profiles(), seed in any::<u64>(), synced in any::<u32>(),
+    ) {
+        let grid = nodes(count, drives);
+        let near = Some(NodeId::from_bytes([(seed % u64::from(count)) as u8; 16]));
+        let Ok(placement) = place_near(profile, &grid, near, &[], &mut seeded(seed)) else {
+            let carried = usize::from(count) * usize::from(drives);
+            prop_assert!(profile.total_chunks() > usize::from(count) || carried < profile.data_chunks());
+            return Ok(());
+        };
+        let node = |id: &DriveId| grid.drive(*id).unwrap().node;
+        let synced: Vec<NodeId> = (0..)
+            .zip(&placement.drives)
+            .filter(|(index, _)| synced & (1 << index) != 0)
+            .filter_map(|(_, drive)| drive.as_ref().map(node))
+            .collect();
+        let acked: Vec<FailureDomain> = synced.iter().map(|node| FailureDomain(node.to_string())).collect();
+        if profile.loss_tolerance() > 0 && ack_set_reached(profile, &acked, domains_in_grid(&grid)) {
+            for lost in grid.drives.iter().map(|drive| drive.node) {
+                let left = synced.iter().filter(|node| **node != lost).count();
+                prop_assert!(left >= profile.data_chunks(), "{} chunks without {}", left, lost);
+            }
         }
     }
 

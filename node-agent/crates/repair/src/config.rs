@@ -12,6 +12,9 @@ pub struct RepairConfig {
     pub retry_every: Duration,
     /// A drive must be failing for so long before its chunks are rebuilt: a cable may be put back.
     pub failing_grace: Duration,
+    /// A drive of another node must be suspect for so long before its chunks are rebuilt: a node that restarts, or whose
+    /// network is away for a while, costs no copying. Longer than a boot with a check of its file systems.
+    pub away_before_rebuild: Duration,
     /// `drain` looks for work again after so long.
     pub drain_every: Duration,
     /// No row may have named a draining drive for so long before it counts as empty: writes that began before the order
@@ -63,6 +66,7 @@ impl Default for RepairConfig {
             rebuild_every: Duration::from_secs(5),
             retry_every: Duration::from_secs(300),
             failing_grace: Duration::from_secs(60),
+            away_before_rebuild: Duration::from_secs(15 * 60),
             drain_every: Duration::from_secs(15),
             drain_settle: Duration::from_secs(600),
             garbage_every: Duration::from_secs(60),

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chunk_store::{ChunkStore, Drive};
-use grid_types::{ChunkKey, DriveId, DriveState, GridSnapshot, SegmentId};
+use grid_types::{ChunkKey, DriveId, DriveState, GridSnapshot, NodeId, SegmentId, ShardId};
 use parking_lot::Mutex;
-use segment_store::SegmentStore;
+use segment_store::{DriveHandle, SegmentStore};
 use sys::{Clock, Random};
 
 use crate::registry::Load;
 use crate::{RepairConfig, SegmentRows};
+
+/// Does this node lead a shard of the metadata?
+pub(crate) type LeadsShard = Arc<dyn Fn(ShardId) -> bool + Send + Sync>;
 
 /// See `RepairContext::prospects`.
 pub(crate) type Prospects = Vec<(DriveId, DriveState, bool, bool)>;
@@ -35,6 +38,8 @@ pub struct RepairContext {
     pub load: Load,
     /// Periods, ages, pace.
     pub config: RepairConfig,
+    /// See `led_by`.
+    leads: LeadsShard,
     inner: Inner,
 }
 
@@ -58,15 +63,65 @@ impl RepairContext {
         load: impl Fn() -> f64 + Send + Sync + 'static,
         config: RepairConfig,
     ) -> Self {
-        Self { chunks, segments, rows, clock, random, load: Arc::new(load), config, inner: Inner::default() }
+        Self {
+            chunks,
+            segments,
+            rows,
+            clock,
+            random,
+            load: Arc::new(load),
+            config,
+            leads: Arc::new(|_| true),
+            inner: Inner::default(),
+        }
+    }
+
+    /// Where several nodes hold the metadata: says which shards this node leads now. What the rows of a shard ask for
+    /// (garbage, rebuilds, drains) is done by the node that leads it, so that no two do the same; what a drive asks for
+    /// (scrub, inventory, compaction) by the node that holds it. Unless told otherwise, this node leads all.
+    #[must_use]
+    pub fn led_by(mut self, leads: impl Fn(ShardId) -> bool + Send + Sync + 'static) -> Self {
+        self.leads = Arc::new(leads);
+        self
+    }
+
+    /// Is the work of this shard this node's now?
+    pub(crate) fn leads(&self, shard: ShardId) -> bool {
+        (self.leads)(shard)
+    }
+
+    /// Does this node lead whatever there is? Then no other one changes the place of a chunk.
+    pub(crate) fn leads_all(&self) -> bool {
+        self.rows.shards().into_iter().all(|shard| self.leads(shard))
+    }
+
+    /// Is this another node than the one that we are on?
+    pub(crate) fn is_others(&self, node: NodeId) -> bool {
+        self.segments.drives().own().is_some_and(|own| own != node)
+    }
+
+    /// The shards whose work is this node's now.
+    pub(crate) fn led_shards(&self) -> Vec<ShardId> {
+        let mut shards = self.rows.shards();
+        shards.retain(|shard| self.leads(*shard));
+        shards
     }
 
     pub(crate) fn grid(&self) -> Arc<GridSnapshot> {
         self.segments.grid().load()
     }
 
-    /// The drive, if it is here, open and in service.
-    pub(crate) fn in_service(&self, id: DriveId) -> Option<Drive> {
+    /// The drive, if it can be worked with now: one of this node that is open and in service, or one of another node
+    /// that the grid sees in service and whose node did not just fail to answer.
+    pub(crate) fn in_service(&self, id: DriveId) -> Option<DriveHandle> {
+        let drive = self.segments.drives().drive(id)?;
+        let seen = |state: DriveState| matches!(state, DriveState::Active | DriveState::Draining);
+        let here = drive.is_local() || self.grid().drive(id).is_some_and(|drive| seen(drive.state));
+        (here && drive.out_of_service().is_none()).then_some(drive)
+    }
+
+    /// A drive of this node, if it is open and in service.
+    pub(crate) fn own_in_service(&self, id: DriveId) -> Option<Drive> {
         self.chunks.drive(id).filter(|drive| drive.out_of_service().is_none())
     }
 

@@ -1,4 +1,5 @@
-//! `drain`: moves all chunks away from drives that were ordered to leave, readable or not.
+//! `drain`: moves all chunks away from drives that were ordered to leave, readable or not, of this node or another. The
+//! rows of a shard are moved by the node that leads it; whether a drive is empty takes a look at the rows of all shards.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::{Counters, RepairError, Step, Worker};
 pub(crate) struct Drain {
     context: Arc<RepairContext>,
     sources: VecDeque<(ShardId, DriveId, Option<Vec<u8>>)>,
-    tasks: VecDeque<Task>,
+    tasks: VecDeque<(ShardId, Task)>,
     in_pass: bool,
     undone: Undone,
     /// The operator wants a pass now.
@@ -41,7 +42,10 @@ impl Drain {
 
     async fn work(&mut self) -> Result<Step, RepairError> {
         self.counters.waiting = self.tasks.len() as u64;
-        if let Some(task) = self.tasks.pop_front() {
+        if let Some((shard, task)) = self.tasks.pop_front() {
+            if !self.context.leads(shard) {
+                return Ok(Step::Busy);
+            }
             match move_elsewhere(&self.context, &task, true).await {
                 Ok(Moved::Done) => self.counters.done += 1,
                 Ok(Moved::Overtaken) => {}
@@ -50,7 +54,7 @@ impl Drain {
                     self.counters.failed("no other drive may take a chunk now");
                 }
                 Err(error @ RepairError::Meta(_)) => {
-                    self.tasks.push_front(task);
+                    self.tasks.push_front((shard, task));
                     return Err(error);
                 }
                 Err(error) => {
@@ -74,15 +78,16 @@ impl Drain {
                 self.draining.insert(drive, None);
                 self.counters.detail = format!("emptying drive {drive}");
             }
+            if !self.context.leads(shard) {
+                // Another node moves them; here it only counts that the drive is not empty yet.
+                return Ok(Step::Busy);
+            }
             for (bucket, key, row) in page {
                 let here = (0u8..).zip(&row.segment.drives).filter(|(_, at)| **at == Some(drive));
                 let indexes = here.map(|(index, _)| index);
-                self.tasks.extend(indexes.map(|index| Task {
-                    bucket,
-                    key: key.clone(),
-                    row: row.clone(),
-                    index,
-                }));
+                self.tasks.extend(
+                    indexes.map(|index| (shard, Task { bucket, key: key.clone(), row: row.clone(), index })),
+                );
             }
             if next.is_some() {
                 self.sources.push_front((shard, drive, next));
@@ -103,6 +108,7 @@ impl Drain {
         self.draining.retain(|drive, _| draining.contains(drive));
         let now = self.context.clock.since_boot();
         let shards = self.context.rows.shards();
+        // A node drains when all of its drives do.
         for &drive in &draining {
             // Taken back when the pass finds a row.
             self.draining.entry(drive).or_default().get_or_insert(now);

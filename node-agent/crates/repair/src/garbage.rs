@@ -35,10 +35,15 @@ impl CollectGarbage {
             if std::mem::take(&mut self.in_pass) || self.context.grid().drives.is_empty() {
                 return Ok(Step::Idle(every));
             }
-            self.shards.extend(self.context.rows.shards());
+            self.shards.extend(self.context.led_shards());
             self.in_pass = true;
         }
         let Some(&shard) = self.shards.front() else { return Ok(Step::Busy) };
+        if !self.context.leads(shard) {
+            // Another node leads it by now.
+            self.shards.pop_front();
+            return Ok(Step::Busy);
+        }
         let more = self.collect(shard).await?;
         if !more {
             self.shards.pop_front();

@@ -158,6 +158,10 @@ impl Inventory {
         other.verify(chunk).await?;
         drive.remove(vec![chunk]).await?;
         self.counters.done += 1;
+        // The lock is this node's alone: the one that leads the shard may have moved the chunk back here meanwhile.
+        if self.standing(chunk, drive.id()).await? == Standing::Named {
+            self.context.note_damaged(chunk, drive.id());
+        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants: imports neither object-engine nor keyring: works on ciphertext alone; reap is a command, a chunk goes
 //! only after every shard declared its segment dead; every worker is named, listable, pausable, throttled and resumable.
+//! Of several nodes, the one that leads a shard does what its rows ask for, the one that holds a drive what the drive does.
 //! A row names a chunk only after it was synced and re-read; every step may be cut off anywhere and done again.
 
 mod compact;

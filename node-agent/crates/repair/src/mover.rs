@@ -100,6 +100,32 @@ pub(crate) async fn move_elsewhere(
     Ok(Moved::Done)
 }
 
+/// Takes a chunk that is bad where it is, and cannot be written there, out of its row: the node that leads the row's shard
+/// then finds the segment incomplete and chooses a place. Only once as many others as are needed were read and found good,
+/// since a bad chunk may still have good frames.
+pub(crate) async fn take_out_of_row(context: &Arc<RepairContext>, task: &Task) -> Result<Moved, RepairError> {
+    let segment = &task.row.segment;
+    let Some(_lock) = context.lock_segment(segment.id) else { return Ok(Moved::Overtaken) };
+    let mut good = 0;
+    for (chunk, drive) in segment.chunks().filter(|(chunk, _)| chunk.index != task.index) {
+        if let Some(drive) = context.in_service(drive)
+            && drive.verify(chunk).await.is_ok()
+        {
+            good += 1;
+        }
+    }
+    if good < segment.profile.data_chunks() {
+        return Ok(Moved::NoDrive);
+    }
+    let (bucket, key, owner) = (task.bucket, task.key.clone(), task.row.owner);
+    let taken = context.rows.relocate(bucket, key, owner, segment.id, task.index, task.holder(), None).await;
+    match taken {
+        Ok(()) => Ok(Moved::Done),
+        Err(error) if refused_for_good(error.code()) => Ok(Moved::Overtaken),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A drive for the chunk, other than those of the segment's other chunks and the one it leaves.
 fn place(context: &RepairContext, task: &Task, drives: &[Option<DriveId>]) -> Option<DriveId> {
     let others: Vec<DriveId> = (0u8..)

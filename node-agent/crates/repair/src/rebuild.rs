@@ -1,4 +1,8 @@
-//! `rebuild`: chunks that reads or the scrub found bad, chunks on failing drives, chunks that were never written.
+//! `rebuild`: chunks that reads or the scrub found bad, chunks on failing drives and on nodes that stay away, chunks that
+//! were never written. The segments that can lose the least come first.
+//!
+//! Damaged chunks are rebuilt in place by the node that met them. What moves a chunk in its row is done by the node that
+//! leads the row's shard alone, so that no two nodes choose places for one segment at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,11 +11,11 @@ use std::time::Duration;
 use chunk_store::ChunkError;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{ChunkKey, DriveId, DriveState, ShardId};
+use grid_types::{ChunkKey, DriveId, DriveState, Segment, ShardId};
 use segment_store::SegmentError;
 
 use crate::context::RepairContext;
-use crate::mover::{Moved, Task, Undone, move_elsewhere, rebuild_in_place};
+use crate::mover::{Moved, Task, Undone, move_elsewhere, rebuild_in_place, take_out_of_row};
 use crate::{Counters, RepairError, Step, Worker};
 
 /// Where chunks to rebuild come from.
@@ -20,15 +24,35 @@ enum Source {
     Incomplete { shard: ShardId, cursor: Option<Vec<u8>> },
 }
 
+impl Source {
+    fn shard(&self) -> ShardId {
+        match self {
+            Self::Lost { shard, .. } | Self::Incomplete { shard, .. } => *shard,
+        }
+    }
+}
+
+/// Chunks known to wait, at about 500 bytes; more are fetched when there is room. The most endangered of so many come
+/// first.
+const TASKS_MAX: usize = 2_048;
+
+/// Orders tasks: how many more chunks the segment can lose, then the order of finding.
+type Urgency = (usize, u64);
+
 pub(crate) struct Rebuild {
     context: Arc<RepairContext>,
     damaged: VecDeque<(ChunkKey, DriveId)>,
     sources: VecDeque<Source>,
-    tasks: VecDeque<Task>,
+    tasks: BTreeMap<Urgency, (ShardId, Task)>,
+    found: u64,
+    /// A page could not be fetched: first what is known.
+    stuck: bool,
     in_pass: bool,
     undone: Undone,
-    /// When a drive was first seen failing, on the clock since boot.
-    failing: BTreeMap<DriveId, Duration>,
+    /// When a drive was first seen failing or away, on the clock since boot.
+    missing: BTreeMap<DriveId, (DriveState, Duration)>,
+    /// Those whose chunks are rebuilt in this pass.
+    lost_drives: Vec<DriveId>,
     /// The operator wants a pass now, whatever the grace.
     ordered: bool,
     lost: u64,
@@ -41,10 +65,13 @@ impl Rebuild {
             context,
             damaged: VecDeque::new(),
             sources: VecDeque::new(),
-            tasks: VecDeque::new(),
+            tasks: BTreeMap::new(),
+            found: 0,
+            stuck: false,
             in_pass: false,
             undone: Undone::default(),
-            failing: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            lost_drives: Vec::new(),
             ordered: false,
             lost: 0,
             counters: Counters::default(),
@@ -67,17 +94,23 @@ impl Rebuild {
                 }
             };
         }
-        if let Some(task) = self.tasks.pop_front() {
+        let room = self.tasks.is_empty() || (self.tasks.len() < TASKS_MAX && !self.stuck);
+        if room && let Some(source) = self.sources.pop_front() {
+            self.stuck = true;
+            self.fetch(source).await?;
+            self.stuck = false;
+            return Ok(Step::Busy);
+        }
+        if let Some((urgency, (shard, task))) = self.tasks.pop_first() {
+            if !self.context.leads(shard) {
+                return Ok(Step::Busy);
+            }
             let result = move_elsewhere(&self.context, &task, false).await;
             if let Err(error @ RepairError::Meta(_)) = result {
-                self.tasks.push_front(task);
+                self.tasks.insert(urgency, (shard, task));
                 return Err(error);
             }
             self.account(result);
-            return Ok(Step::Busy);
-        }
-        if let Some(source) = self.sources.pop_front() {
-            self.fetch(source).await?;
             return Ok(Step::Busy);
         }
         if self.in_pass {
@@ -95,25 +128,37 @@ impl Rebuild {
         Ok(if self.sources.is_empty() { Step::Idle(self.context.config.rebuild_every) } else { Step::Busy })
     }
 
-    /// Drives that have been failing for longer than the grace.
+    /// Drives that have been failing for longer than the grace, and those of other nodes that have been away for too
+    /// long.
     fn lost_drives(&mut self) -> Vec<DriveId> {
         let now = self.context.clock.since_boot();
-        let failing = self.context.drives_in(DriveState::Failing);
-        self.failing.retain(|drive, _| failing.contains(drive));
-        let grace = if self.ordered { Duration::ZERO } else { self.context.config.failing_grace };
+        let config = &self.context.config;
+        let grid = self.context.grid();
         let mut lost = Vec::new();
-        for drive in failing {
-            let since = *self.failing.entry(drive).or_insert(now);
+        let mut missing = BTreeMap::new();
+        for drive in &grid.drives {
+            let grace = match drive.state {
+                DriveState::Failing if self.ordered => Duration::ZERO,
+                DriveState::Failing => config.failing_grace,
+                // Whether one of its own drives is lost for good, a node's watch decides.
+                DriveState::Suspect if self.context.is_others(drive.node) => config.away_before_rebuild,
+                _ => continue,
+            };
+            let known = self.missing.get(&drive.id).filter(|(state, _)| *state == drive.state);
+            let since = known.map_or(now, |(_, since)| *since);
+            missing.insert(drive.id, (drive.state, since));
             if now.saturating_sub(since) >= grace {
-                lost.push(drive);
+                lost.push(drive.id);
             }
         }
+        self.missing = missing;
         lost
     }
 
     fn begin_pass(&mut self, lost: &[DriveId]) {
         self.undone.begin_pass(&self.context, lost);
-        let shards = self.context.rows.shards();
+        self.lost_drives = lost.to_vec();
+        let shards = self.context.led_shards();
         for &shard in &shards {
             self.sources.extend(lost.iter().map(|&drive| Source::Lost { shard, drive, cursor: None }));
         }
@@ -135,10 +180,12 @@ impl Rebuild {
         let (page, next) = match fetched {
             Ok(page) => page,
             Err(error) => {
-                self.sources.push_front(source);
+                // The other shards may answer.
+                self.sources.push_back(source);
                 return Err(error.into());
             }
         };
+        let shard = source.shard();
         let wanted = match source {
             Source::Lost { drive, .. } => Some(drive),
             Source::Incomplete { .. } => None,
@@ -146,12 +193,12 @@ impl Rebuild {
         for (bucket, key, row) in page {
             let indexes =
                 (0u8..).zip(&row.segment.drives).filter(|(_, at)| **at == wanted).map(|(index, _)| index);
-            self.tasks.extend(indexes.map(|index| Task {
-                bucket,
-                key: key.clone(),
-                row: row.clone(),
-                index,
-            }));
+            let margin = self.margin(&row.segment);
+            for index in indexes {
+                self.found += 1;
+                let task = Task { bucket, key: key.clone(), row: row.clone(), index };
+                self.tasks.insert((margin, self.found), (shard, task));
+            }
         }
         if next.is_some() {
             self.sources.push_front(match source {
@@ -160,6 +207,16 @@ impl Rebuild {
             });
         }
         Ok(())
+    }
+
+    /// How many more chunks the segment can lose, as the grid is now.
+    fn margin(&self, segment: &Segment) -> usize {
+        let grid = self.context.grid();
+        let there = |drive: &DriveId| {
+            grid.drive(*drive).is_some_and(|seen| seen.state.readable()) && !self.lost_drives.contains(drive)
+        };
+        let chunks = segment.drives.iter().flatten().filter(|drive| there(drive)).count();
+        chunks.saturating_sub(segment.profile.data_chunks())
     }
 
     async fn repair_damaged(&mut self, chunk: ChunkKey, drive: DriveId) -> Result<Moved, RepairError> {
@@ -173,13 +230,22 @@ impl Rebuild {
         };
         match open.verify(chunk).await {
             Ok(()) => return Ok(Moved::Overtaken),
-            Err(ChunkError::OutOfService { .. }) => return Ok(Moved::Overtaken),
+            Err(ChunkError::OutOfService { .. } | ChunkError::Unreachable { .. }) => {
+                return Ok(Moved::Overtaken);
+            }
             Err(error) => tracing::warn!(%chunk, %drive, %error, "a damaged chunk is rebuilt"),
         }
         match rebuild_in_place(&self.context, &task).await {
+            // The node is away: its state decides.
+            Err(RepairError::Segment(SegmentError::Chunk(ChunkError::Unreachable { .. }))) => {
+                Ok(Moved::Overtaken)
+            }
             Err(RepairError::Segment(SegmentError::Chunk(error))) => {
                 tracing::warn!(%chunk, %drive, %error, "cannot be rebuilt in place, goes to another drive");
-                move_elsewhere(&self.context, &task, false).await
+                if self.context.leads_all() {
+                    return move_elsewhere(&self.context, &task, false).await;
+                }
+                take_out_of_row(&self.context, &task).await
             }
             result => result,
         }

@@ -23,7 +23,7 @@ impl DriveRound {
             self.queue.extend(context.readable_drives().iter().map(Drive::id));
         }
         while let Some(id) = self.queue.pop_front() {
-            if let Some(drive) = context.in_service(id) {
+            if let Some(drive) = context.own_in_service(id) {
                 return Some(drive);
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunk_store::{ChunkHeader, ChunkWriter};
+use chunk_store::{ChunkError, ChunkHeader};
 use codec::{FRAME_HASH_BYTES, FrameHasher};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -18,6 +18,7 @@ use placement::{Domains, ack_set_domains, ack_set_reached};
 use tokio::time::{Instant, timeout};
 
 use crate::SegmentError;
+use crate::remote::DriveWriter;
 use crate::store::Shared;
 
 /// The open chunks of one attempt.
@@ -36,7 +37,7 @@ struct OpenChunk {
     drive: DriveId,
     domain: FailureDomain,
     hasher: FrameHasher,
-    writer: ChunkWriter,
+    writer: DriveWriter,
     /// Time that this segment's ack set spent waiting for this chunk.
     blamed: Duration,
 }
@@ -101,7 +102,9 @@ impl ChunkSet {
         } else {
             placement::profile_for(spec.choice, spec.small, grid, shared.config.accept_degraded)?
         };
-        let placement = placement::place(profile, grid, &[], &mut |below| shared.random.below(below))?;
+        let near = shared.drives.own();
+        let placement =
+            placement::place_near(profile, grid, near, &[], &mut |below| shared.random.below(below))?;
         let layout =
             codec::SegmentLayout::new(spec.plain_len_max, profile.data_chunks(), spec.header.block_packets);
         let domains = Domains::new(grid);
@@ -109,11 +112,11 @@ impl ChunkSet {
             let chunk = ChunkKey { segment: id, index };
             let header = ChunkHeader { chunk, profile, ..spec.header.clone() };
             let domain = drive.and_then(|id| grid.drive(id)).map(|drive| domains.of(drive));
-            let handle = drive.and_then(|id| shared.chunks.drive(id));
+            let handle = drive.and_then(|id| shared.drives.drive(id));
             async move {
                 let (Some(drive), Some(domain)) = (*drive, domain) else { return Ok(None) };
                 let Some(handle) = handle else {
-                    let cause = format!("drive {drive} is not on this node");
+                    let cause = format!("drive {drive} is neither on this node nor on one that is known");
                     return Err((drive, Failure { cause, code: ErrorCode::NoSuchDrive }));
                 };
                 match handle.begin(header, layout.chunk_payload_len()).await {
@@ -347,6 +350,10 @@ impl ChunkSet {
                 Err(error) => {
                     tracing::debug!(segment = %self.id, index, %drive, %error, "chunk not synced");
                     failed_drives.push(drive);
+                    if matches!(error, ChunkError::Unreachable { .. }) {
+                        // It may be there although nobody said so: removed with the others if the attempt fails.
+                        guard.synced.push((ChunkKey { segment: self.id, index: index as u8 }, drive));
+                    }
                     self.failure.get_or_insert(Failure { code: error.code(), cause: error.to_string() });
                 }
             }
@@ -397,7 +404,7 @@ fn lag_step(patience: Duration) -> Duration {
     patience.clamp(Duration::from_millis(1), Duration::from_millis(100))
 }
 
-type Finishing = BoxFuture<'static, (usize, DriveId, FailureDomain, Result<(), chunk_store::ChunkError>)>;
+type Finishing = BoxFuture<'static, (usize, DriveId, FailureDomain, Result<(), ChunkError>)>;
 
 /// Chunks that are synced or about to be while no row names them. Dropped without `publish`, it waits for the syncs
 /// in the background and removes the chunks; what a crash leaves is the reaper's.
@@ -405,6 +412,7 @@ struct Unpublished {
     shared: Arc<Shared>,
     segment: SegmentId,
     finishing: FuturesUnordered<Finishing>,
+    /// Those synced, and those of which nobody knows.
     synced: Vec<(ChunkKey, DriveId)>,
     published: bool,
 }
@@ -431,12 +439,12 @@ impl Drop for Unpublished {
         let mut synced = std::mem::take(&mut self.synced);
         runtime.spawn(async move {
             while let Some((index, drive, _, result)) = finishing.next().await {
-                if result.is_ok() {
+                if matches!(result, Ok(()) | Err(ChunkError::Unreachable { .. })) {
                     synced.push((ChunkKey { segment, index: index as u8 }, drive));
                 }
             }
             for (chunk, drive) in synced {
-                if let Some(drive) = shared.chunks.drive(drive)
+                if let Some(drive) = shared.drives.drive(drive)
                     && let Err(error) = drive.remove(vec![chunk]).await
                 {
                     tracing::warn!(%chunk, %error, "a chunk of a failed write stays until it is reaped");

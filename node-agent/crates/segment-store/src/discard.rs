@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use grid_types::{ChunkKey, DriveId, Segment};
 
 use crate::SegmentStore;
@@ -14,11 +15,15 @@ impl SegmentStore {
         for (chunk, drive) in segments.iter().flat_map(Segment::chunks) {
             by_drive.entry(drive).or_default().push(chunk);
         }
-        for (id, chunks) in by_drive {
-            let Some(drive) = self.shared.chunks.drive(id) else { continue };
-            if let Err(error) = drive.remove(chunks).await {
-                tracing::debug!(drive = %id, %error, "chunks of a failed write stay for the reaper");
-            }
-        }
+        let removals = by_drive.into_iter().filter_map(|(id, chunks)| {
+            let drive = self.shared.drives.drive(id)?;
+            Some(async move {
+                if let Err(error) = drive.remove(chunks).await {
+                    tracing::debug!(drive = %id, %error, "chunks of a failed write stay for the reaper");
+                }
+            })
+        });
+        // At once: a node that does not answer must not keep the others waiting.
+        join_all(removals).await;
     }
 }

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chunk_store::{ChunkError, Drive};
+use chunk_store::ChunkError;
 use codec::SegmentLayout;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use grid_types::{ChunkKey, Segment};
+use grid_types::{ChunkKey, DriveState, Segment};
 use tokio::time::timeout;
 
 use crate::SegmentError;
+use crate::remote::DriveHandle;
 use crate::store::Shared;
 
 /// How much a data chunk is preferred over parity, in points of the read score: decoding costs less than a slow drive.
 const DATA_CHUNK_BONUS: u32 = 20;
+/// More than any score and the bonus above: drives of this node come first, they cost no network.
+const LOCAL_BONUS: u32 = 200;
 
 /// One chunk that can be asked now.
 struct Source {
     chunk: ChunkKey,
-    drive: Drive,
+    drive: DriveHandle,
     rank: u32,
 }
 
@@ -50,17 +53,20 @@ impl Sources {
             let snapshot = grid.drive(drive_id);
             let score = snapshot.map_or(0, |drive| u32::from(drive.read_score.get()));
             let readable = snapshot.is_none_or(|drive| drive.readable());
-            let Some(drive) = shared.chunks.drive(drive_id) else {
+            let Some(drive) = shared.drives.drive(drive_id) else {
                 away += 1;
                 continue;
             };
-            // A drive that should not be read is still better than no bytes: last in line.
-            let rank = if !readable {
+            // A drive that should not be read, that is missing or slow, or whose node was silent a moment ago, is still
+            // better than no bytes: last in line.
+            let doubtful = snapshot.is_some_and(|drive| drive.state == DriveState::Suspect)
+                || (!drive.is_local() && drive.out_of_service().is_some());
+            let rank = if !readable || doubtful {
                 0
-            } else if k > 1 && usize::from(chunk.index) < k {
-                1 + score + DATA_CHUNK_BONUS
             } else {
-                1 + score
+                let data = if k > 1 && usize::from(chunk.index) < k { DATA_CHUNK_BONUS } else { 0 };
+                let local = if drive.is_local() { LOCAL_BONUS } else { 0 };
+                1 + score + data + local
             };
             ranked.push(Source { chunk, drive, rank });
         }

@@ -2,6 +2,7 @@
 //!
 //! Invariants: no plaintext leaves this crate towards a drive; each write attempt draws a fresh segment id; a returned
 //! `Segment` names only synced chunks that reach the ack set; every packet is authenticated before a byte is handed out.
+//! A drive of another node is asked through `remote`; nothing above it knows the difference.
 //! Memory of a stream is a few stripes, taken from the budget before they are filled.
 
 mod buffers;
@@ -16,15 +17,17 @@ mod health;
 mod open;
 mod reader;
 mod rebuild;
+pub mod remote;
 mod store;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::SegmentConfig;
+pub use config::{ChunkServiceConfig, RemoteConfig, SegmentConfig};
 pub use error::SegmentError;
 pub use grid_view::GridView;
 pub use reader::SegmentReader;
+pub use remote::{ChunkService, DriveDirectory, DriveHandle};
 pub use store::SegmentStore;
 pub use writer::{SegmentSpec, SegmentWriter};

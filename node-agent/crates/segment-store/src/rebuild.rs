@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use chunk_store::{ChunkHeader, ChunkInfo, ChunkWriter};
+use chunk_store::{ChunkHeader, ChunkInfo};
 use codec::{ErasureCode, FrameHasher, SegmentLayout};
 use grid_types::{ChunkKey, DriveId, Segment};
 
 use crate::fetch::Sources;
 use crate::open::layout_of;
+use crate::remote::DriveWriter;
 use crate::{SegmentError, SegmentStore};
 
 impl SegmentStore {
@@ -27,7 +28,7 @@ impl SegmentStore {
         if usize::from(index) >= segment.profile.total_chunks() {
             return Err(wrong("it has no such chunk"));
         }
-        let drive = self.shared.chunks.drive(target).ok_or_else(|| wrong("the target drive is not here"))?;
+        let drive = self.shared.drives.drive(target).ok_or_else(|| wrong("the target drive is not known"))?;
         let code = self.shared.code(segment.profile)?;
         let sources = Sources::new(self.shared.clone(), segment.clone(), layout);
         // A stripe's blocks, the rebuilt one, and what the target has not written yet.
@@ -62,7 +63,7 @@ impl SegmentStore {
         chunks.sort_by_key(|(chunk, _)| chunk.index == index);
         let mut away = 0;
         for (chunk, drive) in chunks {
-            let Some(drive) = self.shared.chunks.drive(drive) else {
+            let Some(drive) = self.shared.drives.drive(drive) else {
                 away += 1;
                 continue;
             };
@@ -88,7 +89,7 @@ async fn copy_stripes(
     replaced: bool,
     stripes: Range<u64>,
     hasher: &FrameHasher,
-    writer: &mut ChunkWriter,
+    writer: &mut DriveWriter,
 ) -> Result<(), SegmentError> {
     let wanted = usize::from(index);
     // A chunk that is only to be moved is read itself; where that fails, and where it is to be replaced, others serve.

@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use chunk_store::ChunkStore;
 use codec::{ErasureCode, ErasureError};
-use grid_types::{BudgetError, ChunkKey, DriveId, MemoryBudget, MemoryPermit, Profile, Segment};
+use grid_types::{BudgetError, ChunkKey, DriveId, MemoryBudget, MemoryPermit, NodeId, Profile, Segment};
 use keyring::BucketKey;
 use parking_lot::Mutex;
+use rpc::Network;
 use sys::Random;
 
 use crate::buffers::BufferPool;
 use crate::health::DamagedChunks;
-use crate::{GridView, SegmentConfig, SegmentError, SegmentReader, SegmentSpec, SegmentWriter};
+use crate::{
+    DriveDirectory, GridView, SegmentConfig, SegmentError, SegmentReader, SegmentSpec, SegmentWriter,
+};
 
 /// Seals, codes and spreads segments. Cheap to clone.
 #[derive(Clone)]
@@ -23,7 +26,7 @@ pub struct SegmentStore {
 
 /// What all writers and readers share.
 pub(crate) struct Shared {
-    pub chunks: ChunkStore,
+    pub drives: DriveDirectory,
     pub grid: GridView,
     pub random: Arc<dyn Random>,
     pub budget: MemoryBudget,
@@ -34,7 +37,7 @@ pub(crate) struct Shared {
 }
 
 impl SegmentStore {
-    /// Over this node's drives.
+    /// Over this node's drives alone.
     pub fn new(
         chunks: ChunkStore,
         grid: GridView,
@@ -42,9 +45,32 @@ impl SegmentStore {
         budget: MemoryBudget,
         config: SegmentConfig,
     ) -> Self {
+        Self::over(DriveDirectory::local(chunks, grid), random, budget, config)
+    }
+
+    /// Over the drives of this node, `own`, and those of all others that `grid` names.
+    pub fn spread(
+        own: NodeId,
+        network: Arc<dyn Network>,
+        chunks: ChunkStore,
+        grid: GridView,
+        random: Arc<dyn Random>,
+        budget: MemoryBudget,
+        config: SegmentConfig,
+    ) -> Self {
+        let drives = DriveDirectory::new(own, network, chunks, grid, config.remote.clone());
+        Self::over(drives, random, budget, config)
+    }
+
+    fn over(
+        drives: DriveDirectory,
+        random: Arc<dyn Random>,
+        budget: MemoryBudget,
+        config: SegmentConfig,
+    ) -> Self {
         let shared = Shared {
-            chunks,
-            grid,
+            grid: drives.grid().clone(),
+            drives,
             random,
             budget,
             config,
@@ -53,6 +79,11 @@ impl SegmentStore {
             codes: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// All drives of the grid, as this node reaches them.
+    pub fn drives(&self) -> &DriveDirectory {
+        &self.shared.drives
     }
 
     /// The current picture of the grid.

@@ -51,6 +51,13 @@ async fn ranges_of_frames_and_wrong_ones() {
         for end in first + 1..=blocks.len() {
             let read = drive.read_frames(sample.key(), first as u64, (end - first) as u64).await.unwrap();
             assert_eq!(read, blocks[first..end]);
+            let whole =
+                drive.read_whole_frames(sample.key(), first as u64, (end - first) as u64).await.unwrap();
+            let hasher = codec::FrameHasher::new(sample.key());
+            for ((number, frame), block) in (first..).zip(&whole).zip(&blocks[first..end]) {
+                assert_eq!(frame[..32], hasher.hash(number as u64, block));
+                assert_eq!(frame[32..], block[..]);
+            }
         }
     }
     for (first, count) in [(0, 0), (0, 9), (8, 1), (u64::MAX, 2)] {

@@ -2,6 +2,7 @@
 
 mod garbage;
 mod inventory;
+mod nodes;
 mod rebuild;
 mod registry;
 mod rig;

@@ -1,7 +1,7 @@
 //! Drives, segments, metadata and workers of one node; faults between workers and metadata.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +19,13 @@ use meta_store::root::Bucket;
 use meta_store::rows::{GarbageRow, SegmentRow, VersionRow};
 use meta_store::{Command, MetaConfig, MetaError, MetaStore, WriteCondition};
 use parking_lot::Mutex;
+use rpc::Services;
+use rpc::memory::MemoryNet;
 use segment_store::format::SegmentIdentity;
-use segment_store::{GridView, SegmentConfig, SegmentSpec, SegmentStore};
+use segment_store::remote::CHUNK_SERVICE;
+use segment_store::{
+    ChunkService, ChunkServiceConfig, GridView, RemoteConfig, SegmentConfig, SegmentSpec, SegmentStore,
+};
 use sys::{Clock, FaultDisk, Random, RealClock, RealDisk, SeededRandom, SimClock};
 
 use crate::{RepairConfig, RepairContext, RowPage, SegmentRows, Step, Worker};
@@ -149,6 +154,14 @@ pub(super) struct Rig {
     pub segments: SegmentStore,
     pub rows: Arc<FaultyRows>,
     pub context: Arc<RepairContext>,
+    /// Of a grid of several nodes: each node's, the first one's included.
+    pub contexts: Vec<Arc<RepairContext>>,
+    /// Between them.
+    pub net: MemoryNet,
+    /// The number of the node that leads the metadata.
+    pub leader: Arc<AtomicUsize>,
+    /// Does each drive stand on a node of its own?
+    spread: bool,
     pub clock: SimClock,
     pub random: Arc<SeededRandom>,
     key: BucketKey,
@@ -174,6 +187,15 @@ impl Rig {
     }
 
     pub async fn with(drives: u8, config: RepairConfig, seed: u64) -> Self {
+        Self::built(drives, config, seed, false).await
+    }
+
+    /// So many nodes with one drive each; the metadata is led by the first.
+    pub async fn nodes(nodes: u8) -> Self {
+        Self::built(nodes, test_config(), 1, true).await
+    }
+
+    async fn built(drives: u8, config: RepairConfig, seed: u64, spread: bool) -> Self {
         let clock = SimClock::new(RealClock.now());
         let random = Arc::new(SeededRandom::new(seed));
         let ids: Vec<_> = (1..=drives).map(|number| DriveId::from_bytes([number; 16])).collect();
@@ -184,7 +206,7 @@ impl Rig {
             opened.push(open(&disk));
             disks.push(disk);
         }
-        let chunks = ChunkStore::new(opened);
+        let chunks = ChunkStore::new(opened.clone());
         let grid = GridView::default();
         let segment_config = SegmentConfig {
             lag_patience: Duration::from_secs(60),
@@ -193,11 +215,42 @@ impl Rig {
             hedge_min: Duration::from_secs(60),
             stall_max: Duration::from_secs(120),
             accept_degraded: true,
+            remote: RemoteConfig {
+                // Of a node that is away; the others must always be in time.
+                remove_max: Duration::from_secs(1),
+                ..RemoteConfig::default()
+            },
             ..SegmentConfig::default()
         };
         let budget = MemoryBudget::new("segments", 64 << 20, 64);
-        let segments =
-            SegmentStore::new(chunks.clone(), grid.clone(), random.clone(), budget, segment_config);
+        let net = MemoryNet::default();
+        let leader = Arc::new(AtomicUsize::new(0));
+        // Each node with the drives that it sees as its own.
+        let stores: Vec<(ChunkStore, SegmentStore)> = if spread {
+            let spread_over = |(number, drive): (u8, &Drive)| {
+                let own = ChunkStore::new(vec![drive.clone()]);
+                let services = Services::default();
+                let service = ChunkService::new(own.clone(), ChunkServiceConfig::default());
+                services.add(CHUNK_SERVICE, Arc::new(service));
+                let node = node_of(usize::from(number), true);
+                let segments = SegmentStore::spread(
+                    node,
+                    net.join(node, services),
+                    own.clone(),
+                    grid.clone(),
+                    random.clone(),
+                    budget.clone(),
+                    segment_config.clone(),
+                );
+                (own, segments)
+            };
+            (0..).zip(&opened).map(spread_over).collect()
+        } else {
+            let segments =
+                SegmentStore::new(chunks.clone(), grid.clone(), random.clone(), budget, segment_config);
+            vec![(chunks.clone(), segments)]
+        };
+        let segments = stores[0].1.clone();
         let home = tempfile::tempdir().unwrap();
         let mirror = HomeDrive { id: ids[0], disk: Arc::new(RealDisk::open(home.path()).unwrap()) };
         let meta = MetaStore::found(vec![mirror], MetaConfig::default(), Arc::new(RealClock), random.clone())
@@ -220,15 +273,20 @@ impl Rig {
             delete_before: Mutex::default(),
             away: AtomicBool::new(false),
         });
-        let context = RepairContext::new(
-            chunks.clone(),
-            segments.clone(),
-            rows.clone(),
-            Arc::new(clock.clone()),
-            random.clone(),
-            || 0.0,
-            config,
-        );
+        let context_of = |(number, (own, segments)): (usize, &(ChunkStore, SegmentStore))| {
+            let leader = leader.clone();
+            let context = RepairContext::new(
+                own.clone(),
+                segments.clone(),
+                rows.clone(),
+                Arc::new(clock.clone()),
+                random.clone(),
+                || 0.0,
+                config.clone(),
+            );
+            Arc::new(context.led_by(move |_| leader.load(Ordering::SeqCst) == number))
+        };
+        let contexts: Vec<Arc<RepairContext>> = stores.iter().enumerate().map(context_of).collect();
         let rig = Self {
             disks,
             ids,
@@ -236,7 +294,11 @@ impl Rig {
             grid,
             segments,
             rows,
-            context: Arc::new(context),
+            context: contexts[0].clone(),
+            contexts,
+            net,
+            leader,
+            spread,
             clock,
             random,
             key,
@@ -249,12 +311,12 @@ impl Rig {
 
     /// Publishes the grid: all drives active but for these.
     pub fn set_states(&self, states: &[(usize, DriveState)]) {
-        let drives = (0..).zip(&self.ids).filter_map(|(number, id)| {
+        let drives = (0usize..).zip(&self.ids).filter_map(|(number, id)| {
             let state =
                 states.iter().find(|(at, _)| *at == number).map_or(DriveState::Active, |(_, state)| *state);
             (state != DriveState::Removed).then(|| DriveSnapshot {
                 id: *id,
-                node: NodeId::from_bytes([8; 16]),
+                node: node_of(number, self.spread),
                 file_system: FailureDomain(format!("disk {number}")),
                 state,
                 read_score: Score::BEST,
@@ -406,6 +468,11 @@ impl Rig {
         disk.corrupt(&path, 4_096 + 32 + 77, 2).unwrap();
         assert!(self.drive(number).verify(chunk).await.is_err());
     }
+}
+
+/// The node that holds a drive.
+pub(super) fn node_of(number: usize, spread: bool) -> NodeId {
+    NodeId::from_bytes([if spread { 100 + number as u8 } else { 8 }; 16])
 }
 
 pub(super) fn label_of(id: DriveId) -> DriveLabel {

@@ -1,7 +1,10 @@
 //! Whole segments on simulated drives.
 
+mod chunk_service;
 mod damage;
 mod failure;
+mod nodes;
+mod nodes_rig;
 mod power_cut;
 mod rebuild;
 mod rig;

@@ -40,7 +40,7 @@ struct GateState {
 }
 
 impl GatedDisk {
-    fn new(seed: u64, power: &PowerSupply) -> Self {
+    pub fn new(seed: u64, power: &PowerSupply) -> Self {
         Self { inner: Arc::new(FaultDisk::with_power(seed, power)), gate: Arc::default() }
     }
 

@@ -3,17 +3,23 @@
 //! - `member_list`: the signed list that TLS, Raft and placement ask.
 //! - `ticket`: what lets a new node in; `join`: how it gets in.
 //! - `gossip`: who lives, and what each node says of itself.
+//! - `discovery`: where others may be.
 //!
 //! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
 //! a member but by a change of that list; what is kept of the root shard is reached through traits that row 8
 //! implements. May import `grid-types`, `sys` and `rpc`.
 
+mod discovery;
 mod gossip;
 mod grid_ca;
 mod join;
 mod member_list;
 mod ticket;
 
+pub use discovery::{
+    Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, Interfaces, MDNS_PORT, PEERS_MAX, Presence,
+    Source,
+};
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,
     NodeState, SERVICE as GOSSIP_SERVICE, StateError,

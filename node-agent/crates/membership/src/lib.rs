@@ -3,17 +3,25 @@
 //! - `member_list`: the signed list that TLS, Raft and placement ask.
 //! - `ticket`: what lets a new node in; `join`: how it gets in.
 //! - `gossip`: who lives, and what each node says of itself.
+//! - `discovery`: where others may be.
+//! - `merge`: all of it as the `GridSnapshot` that placement and reads use.
 //!
 //! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
 //! a member but by a change of that list; what is kept of the root shard is reached through traits that row 8
 //! implements. May import `grid-types`, `sys` and `rpc`.
 
+mod discovery;
 mod gossip;
 mod grid_ca;
 mod join;
 mod member_list;
+mod merge;
 mod ticket;
 
+pub use discovery::{
+    Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, Interfaces, MDNS_PORT, PEERS_MAX, Presence,
+    Source,
+};
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,
     NodeState, SERVICE as GOSSIP_SERVICE, StateError,
@@ -28,6 +36,7 @@ pub use member_list::{
     ADDRESSES_MAX, ChangeError, LIST_BYTES_MAX, ListError, MEMBERS_MAX, Member, MemberList, NAME_BYTES_MAX,
     NewMember, SignedList,
 };
+pub use merge::merge;
 pub use ticket::{
     DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId, TicketIdError,
     TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,

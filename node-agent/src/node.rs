@@ -20,7 +20,9 @@ use object_engine::backup::{BackupConfig, MetadataBackup};
 use object_engine::{EngineConfig, ObjectEngine};
 use repair::{Repair, RepairConfig, RepairContext};
 use s3_api::{S3Config, S3Front};
-use segment_store::{GridView, SegmentConfig, SegmentStore};
+use segment_store::{
+    CHUNK_SERVICE, ChunkService, ChunkServiceConfig, GridView, SegmentConfig, SegmentStore,
+};
 use sys::{Clock, Random};
 
 use crate::access_log::{AccessLog, Observers};
@@ -230,7 +232,11 @@ impl Node {
 
         let budget = MemoryBudget::new("requests", config.memory.0, MEMORY_WAITERS_MAX);
         let accept_degraded = config.degraded_writes == DegradedWrites::Accept;
-        let segments = SegmentStore::new(
+        link.services()
+            .add(CHUNK_SERVICE, Arc::new(ChunkService::new(store.clone(), ChunkServiceConfig::default())));
+        let segments = SegmentStore::spread(
+            identity.node,
+            link.network(),
             store.clone(),
             grid.clone(),
             random.clone(),
@@ -238,7 +244,8 @@ impl Node {
             SegmentConfig { cipher_override: config.cipher.0, accept_degraded, ..SegmentConfig::default() },
         );
         let load = budget.clone();
-        let repair = Arc::new(Repair::start(RepairContext::new(
+        let leader = meta.clone();
+        let context = RepairContext::new(
             store.clone(),
             segments.clone(),
             Arc::new(meta.clone()),
@@ -246,7 +253,8 @@ impl Node {
             random.clone(),
             move || 1.0 - load.available() as f64 / load.total().max(1) as f64,
             RepairConfig::default(),
-        )));
+        );
+        let repair = Arc::new(Repair::start(context.led_by(move |shard| leader.leads(shard))));
         let emptied = tokio::spawn(retire_emptied(repair.clone(), watch.clone()));
         let engine = ObjectEngine::new(
             meta.clone(),

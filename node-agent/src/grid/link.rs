@@ -2,28 +2,36 @@
 //! which drives there are.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chunk_store::ChunkStore;
-use grid_types::{DriveSnapshot, DriveState, GridSnapshot, NodeId, Score, Timestamp};
+use grid_types::{DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score, Timestamp};
 use membership::{
-    Gossip, GossipConfig, JoinService, Liveness, MemberList, NewMember, NodeState, SignedList,
+    Gossip, GossipConfig, JoinService, Liveness, MemberList, NewMember, NodeState, SignedList, merge,
+    usable_addresses,
 };
+use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
 use rpc::{BindError, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services};
 use segment_store::GridView;
 use sys::{Clock, Disk, Random};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{GridRegistry, Members};
 use crate::identity::NodeFile;
+use crate::records::{self, DriveRecord};
 
 /// Between two looks at what changed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two questions to the root shard for the member list, where nobody spoke of a newer one.
 const LIST_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks at the records of drives.
+const RECORDS_EVERY: Duration = Duration::from_secs(30);
+/// Drives of a grid that are looked for so.
+const DRIVES_MAX: usize = 4_096;
 /// A member that is down for so long is replaced as a voter where another one can take its place.
 const VOTER_GRACE: Duration = Duration::from_secs(30);
 
@@ -198,6 +206,8 @@ impl GridLink {
             followed.random.clone(),
             GossipConfig::default(),
         ));
+        let (told, recorded_now) = watch::channel(Vec::new());
+        let reading = tokio::spawn(read_records(followed.meta.clone(), told));
         let mut follower = Follower {
             link: self,
             followed,
@@ -205,13 +215,15 @@ impl GridLink {
             started,
             published: (0, 0),
             merged: GridSnapshot::default(),
+            recorded: Vec::new(),
+            recorded_now,
         };
         if let Some(list) = follower.link.members.list() {
             follower.gossip.set_members(list.list()).await;
         }
         follower.look().await;
         let task = tokio::spawn(follower.run());
-        Following { gossip, task }
+        Following { gossip, tasks: vec![task, reading] }
     }
 
     fn own_state(&self, local: &GridSnapshot, started: Timestamp) -> NodeState {
@@ -235,7 +247,7 @@ impl GridLink {
 /// A link that follows the grid.
 pub struct Following {
     gossip: Arc<Gossip>,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Following {
@@ -246,7 +258,7 @@ impl Following {
 
     /// Says goodbye and stops.
     pub async fn shutdown(&self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.gossip.shutdown().await;
     }
 }
@@ -258,6 +270,17 @@ fn meta_members(list: &MemberList, alive: &dyn Fn(NodeId) -> bool) -> Vec<MetaMe
         .collect()
 }
 
+/// Keeps what the root shard has recorded of drives.
+async fn read_records(meta: MetaStore, told: watch::Sender<Vec<DriveSnapshot>>) {
+    loop {
+        match meta.records(RecordKind::Drive, None, DRIVES_MAX).await {
+            Ok(page) => drop(told.send_replace(page.iter().filter_map(unheard).collect())),
+            Err(error) => tracing::debug!(%error, "the records of drives cannot be read now"),
+        }
+        tokio::time::sleep(RECORDS_EVERY).await;
+    }
+}
+
 struct Follower {
     link: Arc<GridLink>,
     followed: Followed,
@@ -266,6 +289,9 @@ struct Follower {
     /// Epochs of the local snapshot and of the list that were last told to others.
     published: (u64, u64),
     merged: GridSnapshot,
+    /// Drives by the records of the root shard.
+    recorded: Vec<DriveSnapshot>,
+    recorded_now: watch::Receiver<Vec<DriveSnapshot>>,
 }
 
 impl Follower {
@@ -334,6 +360,9 @@ impl Follower {
 
     /// Tells others what is new here, and takes over what they told.
     async fn look(&mut self) {
+        if self.recorded_now.has_changed().unwrap_or(false) {
+            self.recorded.clone_from(&self.recorded_now.borrow_and_update());
+        }
         let Some(list) = self.link.members.list() else { return };
         let (list, local, view) = (list.list(), self.followed.local.load(), self.gossip.view());
         if self.published != (local.epoch, list.epoch) {
@@ -353,7 +382,13 @@ impl Follower {
                 })
         };
         self.followed.meta.peers().set_members(meta_members(list, &alive));
-        let merged = merge(list, &view, &local, me);
+        let mut merged = merge(list, &view, me, &local);
+        for drive in &self.recorded {
+            if drive.node != me && list.member(drive.node).is_some() && merged.drive(drive.id).is_none() {
+                merged.drives.push(drive.clone());
+            }
+        }
+        merged.drives.sort_by_key(|drive| drive.id);
         if self.merged.epoch == 0
             || merged.drives != self.merged.drives
             || merged.all_have_aes != self.merged.all_have_aes
@@ -364,28 +399,21 @@ impl Follower {
     }
 }
 
-/// The drives of all members: this node's as it sees them, others as they said, less trusted the longer they are silent.
-fn merge(list: &MemberList, view: &membership::GridView, own: &GridSnapshot, me: NodeId) -> GridSnapshot {
-    let mut drives: Vec<DriveSnapshot> = own.drives.clone();
-    for member in list.current().filter(|member| member.node != me) {
-        let Some(seen) = view.members.get(&member.node) else { continue };
-        let said = seen.state.iter().flat_map(|state| &state.drives);
-        drives.extend(said.filter(|drive| drive.node == member.node).cloned().map(|mut drive| {
-            if seen.liveness != Liveness::Alive {
-                drive.write_score = Score::LOCKED;
-                if drive.state == DriveState::Active {
-                    drive.state = DriveState::Suspect;
-                }
-            }
-            if seen.liveness == Liveness::Down {
-                drive.read_score = Score::LOCKED;
-            }
-            drive
-        }));
-    }
-    drives.sort_by_key(|drive| drive.id);
-    drives.dedup_by_key(|drive| drive.id);
-    GridSnapshot { epoch: 0, drives, all_have_aes: list.current().all(|member| member.has_aes) }
+/// A drive that the grid knows and nobody has told of since this node started: it counts as a domain, and holds what is
+/// not readable now.
+fn unheard(record: &Record) -> Option<DriveSnapshot> {
+    let stored = records::decode::<DriveRecord>("drive", &record.value).ok()?;
+    let id = DriveId::from_bytes(record.key.as_slice().try_into().ok()?);
+    Some(DriveSnapshot {
+        id,
+        node: stored.node,
+        file_system: FailureDomain(format!("drive {id}")),
+        state: DriveState::Suspect,
+        read_score: Score::LOCKED,
+        write_score: Score::LOCKED,
+        total_bytes: 0,
+        free_bytes: 0,
+    })
 }
 
 /// Where others reach a door that listens there.
@@ -396,9 +424,5 @@ pub fn reachable(listening: SocketAddr, advertise: &[SocketAddr]) -> Vec<SocketA
     if !listening.ip().is_unspecified() {
         return vec![listening];
     }
-    local_addresses().into_iter().map(|ip| SocketAddr::new(ip, listening.port())).collect()
-}
-
-fn local_addresses() -> Vec<IpAddr> {
-    vec![IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)]
+    usable_addresses().into_iter().map(|ip| SocketAddr::new(ip, listening.port())).collect()
 }

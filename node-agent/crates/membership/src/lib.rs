@@ -20,7 +20,7 @@ mod ticket;
 
 pub use discovery::{
     Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, Interfaces, MDNS_PORT, PEERS_MAX, Presence,
-    Source,
+    Source, usable_addresses,
 };
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,

@@ -28,6 +28,6 @@ pub use config::{ChunkServiceConfig, RemoteConfig, SegmentConfig};
 pub use error::SegmentError;
 pub use grid_view::GridView;
 pub use reader::SegmentReader;
-pub use remote::{ChunkService, DriveDirectory, DriveHandle};
+pub use remote::{CHUNK_SERVICE, ChunkService, DriveDirectory, DriveHandle};
 pub use store::SegmentStore;
 pub use writer::{SegmentSpec, SegmentWriter};

@@ -28,6 +28,20 @@ impl Interfaces {
     }
 }
 
+/// Addresses of this machine by which others may reach it, best first: those that are routed before those of one link.
+pub fn usable_addresses() -> Vec<std::net::IpAddr> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let taken = all.iter().filter(|one| one.is_oper_up() && Interfaces::Usable.take(one));
+    // A link-local IPv6 address means nothing without the interface of whoever uses it.
+    let mut addresses: Vec<std::net::IpAddr> = taken
+        .map(Interface::ip)
+        .filter(|ip| !matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        .collect();
+    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    addresses.dedup();
+    addresses
+}
+
 fn leads_out(name: &str) -> bool {
     !VIRTUAL.iter().any(|prefix| name.starts_with(prefix))
 }

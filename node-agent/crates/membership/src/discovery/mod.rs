@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use announcement::{Announcement, Presence};
-pub use interfaces::Interfaces;
+pub use interfaces::{Interfaces, usable_addresses};
 pub use table::{FOUND_MAX, Found, Source};
 
 use mdns::Responder;

@@ -213,7 +213,17 @@ impl AdminNode {
             Ok(profile) if profile.loss_tolerance() == 0 || domains < 2 => {
                 format!("{profile}: what was acknowledged is synced, and lost with its drive")
             }
-            Ok(profile) => format!("{profile}: what was acknowledged survives the loss of any one drive"),
+            Ok(profile) if grid.node_count() < 2 => {
+                format!("{profile}: what was acknowledged survives the loss of any one drive")
+            }
+            Ok(profile) => match self.parts.meta.root_voters().0.len() {
+                0 | 1 => format!("{profile}: the metadata lies on one node so far, and is lost with it"),
+                2 => format!(
+                    "{profile}: what was acknowledged survives the loss of any one node; with one of two nodes away \
+                     nothing is written"
+                ),
+                _ => format!("{profile}: what was acknowledged survives the loss of any one node"),
+            },
         }
     }
 }
@@ -380,7 +390,10 @@ impl Node for AdminNode {
                 promise: self.promise(&grid),
                 readiness: self.readiness(),
                 drives_in_service: u32::try_from(in_service().count()).unwrap_or(u32::MAX),
-                drives_known: u32::try_from(drives.len()).unwrap_or(u32::MAX),
+                drives_known: {
+                    let elsewhere = grid.drives.iter().filter(|drive| drive.node != self.parts.identity.node);
+                    u32::try_from(drives.len() + elsewhere.count()).unwrap_or(u32::MAX)
+                },
                 total_bytes: in_service().map(|drive| drive.total_bytes).sum(),
                 free_bytes: in_service().map(|drive| drive.free_bytes).sum(),
                 segments_incomplete: self.segments_incomplete().await.map_err(|error| of_meta(&error))?,

@@ -59,6 +59,8 @@ pub struct Config {
     pub admin: AdminSection,
     /// Node to node.
     pub rpc: RpcSection,
+    /// Becoming a member.
+    pub join: JoinSection,
     /// Logs.
     pub log: LogSection,
 }
@@ -107,6 +109,20 @@ pub struct RpcSection {
     pub listen: SocketAddr,
     /// Where other nodes reach this one, where `listen` does not say it: behind a forwarded port.
     pub advertise: Vec<SocketAddr>,
+    /// Be seen, and look for others, by multicast DNS?
+    pub multicast: bool,
+    /// Interfaces for that, instead of all that lead out of this host.
+    pub interfaces: Vec<String>,
+    /// `HOST:PORT` of members, where multicast does not pass.
+    pub peers: Vec<String>,
+}
+
+/// `[join]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JoinSection {
+    /// A file with a ticket: `shoal serve` on drives without a label joins the grid with it, and then deletes the file.
+    pub ticket_file: Option<PathBuf>,
 }
 
 /// `[log]`
@@ -141,6 +157,7 @@ impl Default for Config {
             s3: S3Section::default(),
             admin: AdminSection::default(),
             rpc: RpcSection::default(),
+            join: JoinSection::default(),
             log: LogSection::default(),
         }
     }
@@ -174,7 +191,9 @@ impl Default for AdminSection {
 
 impl Default for RpcSection {
     fn default() -> Self {
-        Self { listen: everywhere(RPC_PORT_DEFAULT), advertise: Vec::new() }
+        Self {
+            listen: everywhere(RPC_PORT_DEFAULT),
+            advertise: Vec::new(), multicast: true, interfaces: Vec::new(), peers: Vec::new() }
     }
 }
 
@@ -274,6 +293,7 @@ impl Config {
         let optional = [
             &mut self.key_file,
             &mut self.socket,
+            &mut self.join.ticket_file,
             &mut self.s3.certificate,
             &mut self.s3.certificate_key,
             &mut self.admin.certificate,

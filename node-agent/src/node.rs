@@ -13,6 +13,7 @@ use grid_types::{DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::RootKey;
+use membership::{DiscoveryConfig, Interfaces};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
@@ -35,6 +36,7 @@ use crate::drives::{
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
 use crate::grid::{
     Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, RegistryFailure,
+    multicast_of,
 };
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
@@ -226,6 +228,17 @@ impl Node {
                 clock: clock.clone(),
                 random: random.clone(),
                 incarnation: identity.incarnation,
+                discovery: DiscoveryConfig {
+                    multicast: config.rpc.multicast,
+                    interfaces: if config.rpc.interfaces.is_empty() {
+                        multicast_of(config.rpc.listen)
+                    } else {
+                        Interfaces::Named(config.rpc.interfaces.clone())
+                    },
+                    peers: config.rpc.peers.clone(),
+                    ..DiscoveryConfig::default()
+                },
+                s3_port: config.s3.listen.port(),
             })
             .await;
         link.open_doors(&registry, clock.clone());

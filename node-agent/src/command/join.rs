@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::Failure;
 use crate::config::{self, RPC_PORT_DEFAULT};
 use crate::founding::Founding;
-use crate::grid::{Joining, join, reachable};
+use crate::grid::{Joining, join, multicast_of, reachable};
 
 /// Makes this host a member of a grid.
 #[derive(Args)]
@@ -30,9 +30,9 @@ pub struct Join {
     /// A file that holds the ticket
     #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
     ticket_file: Option<PathBuf>,
-    /// A member to ask, beside those that the ticket names
-    #[arg(long = "peer", value_name = "ADDRESS:PORT")]
-    peers: Vec<SocketAddr>,
+    /// A member to ask, beside those that the ticket names and that multicast finds
+    #[arg(long = "peer", value_name = "HOST:PORT")]
+    peers: Vec<String>,
     /// Where this node will listen for the others
     #[arg(long, value_name = "ADDRESS:PORT")]
     rpc_listen: Option<SocketAddr>,
@@ -88,6 +88,7 @@ impl Join {
             folders,
             ticket,
             peers: self.peers,
+            multicast: Some(multicast_of(listen)),
             addresses: reachable(listen, &[]),
             name: self.name.unwrap_or_else(crate::node::host_name),
             patience: Duration::from_secs(self.patience),

@@ -3,13 +3,21 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use sys::{RealClock, RealRandom};
+use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::config::Config;
+use crate::drives::{DiscoveryError, discover};
+use crate::founding::Founding;
+use crate::grid::{Joining, join, multicast_of, reachable};
 use crate::node::Node;
+
+/// A board may be plugged in before its grid is.
+const JOIN_PATIENCE: Duration = Duration::from_secs(365 * 86_400);
 
 /// Serves with a configuration file.
 #[derive(Args)]
@@ -44,6 +52,7 @@ impl Serve {
         }
         crate::logging::start(&config.log.level, config.log.format);
         crate::process::die_with_parent_if_told();
+        join_if_told(&config).await?;
         let node = Node::start(&config, Arc::new(RealClock), Arc::new(RealRandom)).await?;
         for warning in &node.warnings {
             tracing::warn!("{warning}");
@@ -52,6 +61,46 @@ impl Serve {
         node.shutdown().await;
         Ok(())
     }
+}
+
+/// Drives without a label and a ticket beside them: this host becomes a member of the ticket's grid, however long that
+/// takes, and forgets the ticket.
+async fn join_if_told(config: &Config) -> Result<(), Failure> {
+    let Some(ticket_file) = &config.join.ticket_file else { return Ok(()) };
+    let folders = config.drives.clone();
+    let found = tokio::task::spawn_blocking(move || discover(&folders)).await?;
+    if !matches!(found, Err(DiscoveryError::NotFounded(_))) {
+        return Ok(());
+    }
+    let text = match std::fs::read_to_string(ticket_file) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) => return Err(format!("{}: {error}", ticket_file.display()).into()),
+    };
+    let order = Joining {
+        folders: Founding {
+            drives: config.drives.clone(),
+            key_file: config.key_file.clone(),
+            allow_not_empty: false,
+            same_file_system_ok: config.drives_are_domains,
+        },
+        ticket: text.trim().parse()?,
+        peers: config.rpc.peers.clone(),
+        multicast: config.rpc.multicast.then(|| multicast_of(config.rpc.listen)),
+        addresses: if config.rpc.advertise.is_empty() {
+            reachable(config.rpc.listen, &[])
+        } else {
+            config.rpc.advertise.clone()
+        },
+        name: crate::node::host_name(),
+        patience: JOIN_PATIENCE,
+    };
+    let joined = join(&order, Arc::new(RealClock), Arc::new(RealRandom)).await?;
+    tracing::info!(grid = %joined.grid, node = %joined.node, number = joined.number, "joined");
+    // Its use is over; the grid would refuse this node a second one anyway.
+    if let Err(error) = std::fs::remove_file(ticket_file) {
+        tracing::warn!(path = %ticket_file.display(), %error, "the ticket cannot be deleted: do it by hand");
+    }
+    Ok(())
 }
 
 fn chosen(option: Option<SocketAddr>, variable: &str) -> Result<Option<SocketAddr>, Failure> {

@@ -65,6 +65,12 @@ pub fn template(drives: &[PathBuf], key_file: Option<&Path>, rpc_listen: Option<
 [rpc]
 RPC_LISTEN               # where other nodes of the grid reach this one
 # advertise = ["192.0.2.7:9002"]        # where they reach it from outside, behind a forwarded port
+# multicast = true                      # be found, and find others, by multicast DNS on the local net
+# interfaces = ["eth0"]                 # for that; by default all that lead out of this host
+# peers = ["shoal.example.net:9002"]    # members, where multicast does not pass
+
+# [join]
+# ticket_file = "ticket"                # on drives without a label, `shoal serve` joins a grid with it first
 
 [log]
 # level = "info"

@@ -16,7 +16,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{DriveId, GridId, NodeId};
 use keyring::RootKey;
-use membership::{Admission, Applicant, Door, JoinError, Ticket};
+use membership::{
+    Admission, Announcement, Applicant, Discovery, DiscoveryConfig, Door, Interfaces, JoinError, Presence, Ticket,
+};
 use rpc::{Method, NodeKey, NodeKeyError, RpcError, Stranger, dial_stranger};
 use sys::{Clock, Random};
 
@@ -26,6 +28,8 @@ use crate::identity::{KnownDrive, NodeFile};
 
 /// For a connection to one address.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two words about waiting.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Between two rounds over all addresses.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,8 +39,10 @@ pub struct Joining {
     pub folders: Founding,
     /// The ticket.
     pub ticket: Ticket,
-    /// Members to ask, beside those that the ticket names.
-    pub peers: Vec<SocketAddr>,
+    /// Members to ask, beside those that the ticket names: `HOST:PORT`.
+    pub peers: Vec<String>,
+    /// Look for members by multicast DNS, over these interfaces?
+    pub multicast: Option<Interfaces>,
     /// Where this node will be reached.
     pub addresses: Vec<SocketAddr>,
     /// For people.
@@ -72,7 +78,9 @@ pub enum JoiningError {
     #[error(transparent)]
     Key(#[from] NodeKeyError),
     /// Nobody to ask.
-    #[error("no member of the grid is known: name one with --peer ADDRESS:PORT")]
+    #[error(
+        "no member of the grid was found: is a member's port for nodes reachable from here? Name one with --peer HOST:PORT"
+    )]
     NoPeer,
     /// The grid refused, or is a false one.
     #[error(transparent)]
@@ -133,7 +141,7 @@ pub async fn join(
         .collect();
     let identity = NodeFile::generate(order.ticket.grid, known.clone())?;
     let key = NodeKey::from_pkcs8(&identity.key_document())?;
-    let admission = ask(order, &key).await?;
+    let admission = ask(order, &key, clock.clone()).await?;
     let root_key = RootKey::decode(&admission.root_key)?;
 
     let grid = admission.grid;
@@ -164,13 +172,25 @@ pub async fn join(
 }
 
 /// Asks one member after the other until one admits this node or the grid refuses it.
-async fn ask(order: &Joining, key: &NodeKey) -> Result<Admission, JoiningError> {
-    let mut known = BTreeSet::new();
-    let peers = order.ticket.peers.iter().chain(&order.peers).copied();
-    let peers: Vec<SocketAddr> = peers.filter(|peer| known.insert(*peer)).collect();
-    if peers.is_empty() {
-        return Err(JoiningError::NoPeer);
-    }
+async fn ask(order: &Joining, key: &NodeKey, clock: Arc<dyn Clock>) -> Result<Admission, JoiningError> {
+    let discovery = Discovery::start(
+        Announcement {
+            node: key.node(),
+            grid: None,
+            presence: Presence::New,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            hardware: std::env::consts::ARCH.to_owned(),
+            port: order.addresses.first().map_or(0, SocketAddr::port),
+            api_port: None,
+        },
+        DiscoveryConfig {
+            multicast: order.multicast.is_some(),
+            interfaces: order.multicast.clone().unwrap_or(Interfaces::Usable),
+            peers: order.peers.clone(),
+            ..DiscoveryConfig::default()
+        },
+        clock,
+    );
     let me = Applicant {
         public_key: key.public_key().to_vec(),
         name: order.name.clone(),
@@ -179,11 +199,18 @@ async fn ask(order: &Joining, key: &NodeKey) -> Result<Admission, JoiningError> 
         has_drives: true,
         release: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let until = tokio::time::Instant::now() + order.patience;
+    let mut told = tokio::time::Instant::now();
+    let until = told + order.patience;
     loop {
         let mut last = JoiningError::NoPeer;
-        for peer in &peers {
-            match dial_stranger(*peer, key, DIAL_TIMEOUT).await {
+        // Hints: whom a key makes a member of the ticket's grid is found out by asking.
+        let found = discovery.found();
+        let of_grid = found.iter().filter(|one| one.grid.is_none_or(|grid| grid == order.ticket.grid));
+        let mut known = BTreeSet::new();
+        let peers = order.ticket.peers.iter().chain(of_grid.flat_map(|one| &one.addresses));
+        let peers: Vec<SocketAddr> = peers.copied().filter(|peer| known.insert(*peer)).collect();
+        for peer in peers {
+            match dial_stranger(peer, key, DIAL_TIMEOUT).await {
                 Ok(stranger) => match membership::join(&StrangersDoor(stranger), &order.ticket, &me).await {
                     Ok(admission) => return Ok(admission),
                     Err(error @ (JoinError::Call { .. } | JoinError::Answer { .. })) => last = error.into(),
@@ -199,6 +226,10 @@ async fn ask(order: &Joining, key: &NodeKey) -> Result<Admission, JoiningError> 
         }
         if tokio::time::Instant::now() + ROUND_PAUSE > until {
             return Err(last);
+        }
+        if told.elapsed() >= TELL_EVERY {
+            told = tokio::time::Instant::now();
+            tracing::warn!(reason = %last, "waiting for a grid to join");
         }
         tokio::time::sleep(ROUND_PAUSE).await;
     }

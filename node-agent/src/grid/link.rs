@@ -9,8 +9,8 @@ use std::time::Duration;
 use chunk_store::ChunkStore;
 use grid_types::{DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score, Timestamp};
 use membership::{
-    Gossip, GossipConfig, JoinService, Liveness, MemberList, NewMember, NodeState, SignedList, merge,
-    usable_addresses,
+    Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, Interfaces, JoinService, Liveness, MemberList,
+    NewMember, NodeState, Presence, SignedList, merge, usable_addresses,
 };
 use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
@@ -90,6 +90,10 @@ pub struct Followed {
     pub random: Arc<dyn Random>,
     /// This start.
     pub incarnation: u64,
+    /// How to be seen by others, and how to see them.
+    pub discovery: DiscoveryConfig,
+    /// Port of the S3 door.
+    pub s3_port: u16,
 }
 
 impl GridLink {
@@ -206,12 +210,18 @@ impl GridLink {
             followed.random.clone(),
             GossipConfig::default(),
         ));
+        let discovery = Arc::new(Discovery::start(
+            self.announcement(&followed, false),
+            followed.discovery.clone(),
+            followed.clock.clone(),
+        ));
         let (told, recorded_now) = watch::channel(Vec::new());
         let reading = tokio::spawn(read_records(followed.meta.clone(), told));
         let mut follower = Follower {
             link: self,
             followed,
             gossip: gossip.clone(),
+            discovery: discovery.clone(),
             started,
             published: (0, 0),
             merged: GridSnapshot::default(),
@@ -223,7 +233,19 @@ impl GridLink {
         }
         follower.look().await;
         let task = tokio::spawn(follower.run());
-        Following { gossip, tasks: vec![task, reading] }
+        Following { gossip, discovery, tasks: vec![task, reading] }
+    }
+
+    fn announcement(&self, followed: &Followed, tickets_open: bool) -> Announcement {
+        Announcement {
+            node: self.me,
+            grid: Some(self.members.grid()),
+            presence: if tickets_open { Presence::Join } else { Presence::Up },
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            hardware: std::env::consts::ARCH.to_owned(),
+            port: self.server.address().port(),
+            api_port: Some(followed.s3_port),
+        }
     }
 
     fn own_state(&self, local: &GridSnapshot, started: Timestamp) -> NodeState {
@@ -247,6 +269,7 @@ impl GridLink {
 /// A link that follows the grid.
 pub struct Following {
     gossip: Arc<Gossip>,
+    discovery: Arc<Discovery>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -259,7 +282,7 @@ impl Following {
     /// Says goodbye and stops.
     pub async fn shutdown(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.gossip.shutdown().await;
+        tokio::join!(self.gossip.shutdown(), self.discovery.shutdown());
     }
 }
 
@@ -285,6 +308,7 @@ struct Follower {
     link: Arc<GridLink>,
     followed: Followed,
     gossip: Arc<Gossip>,
+    discovery: Arc<Discovery>,
     started: Timestamp,
     /// Epochs of the local snapshot and of the list that were last told to others.
     published: (u64, u64),
@@ -372,7 +396,13 @@ impl Follower {
         let said = view.members.iter().filter_map(|(node, member)| {
             Some((*node, member.state.as_ref()?.addresses.clone()))
         });
-        self.link.point_at(list, &said.collect());
+        let mut said: BTreeMap<NodeId, Vec<SocketAddr>> = said.collect();
+        for found in self.discovery.found().iter() {
+            if let Some(node) = found.node {
+                said.entry(node).or_default().extend(&found.addresses);
+            }
+        }
+        self.link.point_at(list, &said);
         let now = self.followed.clock.since_boot();
         let me = self.link.me;
         let alive = |node: NodeId| {
@@ -414,6 +444,11 @@ fn unheard(record: &Record) -> Option<DriveSnapshot> {
         total_bytes: 0,
         free_bytes: 0,
     })
+}
+
+/// Where to be seen with a door that listens there: who is on this host alone shows itself to this host alone.
+pub fn multicast_of(listening: SocketAddr) -> Interfaces {
+    if listening.ip().is_loopback() { Interfaces::Named(vec!["lo".to_owned()]) } else { Interfaces::Usable }
 }
 
 /// Where others reach a door that listens there.

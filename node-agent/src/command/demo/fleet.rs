@@ -19,7 +19,7 @@ use super::store::{DemoKeys, DemoStore};
 use crate::client::{AdminAddress, AdminClient};
 use crate::command::Failure;
 use crate::founding::Founding;
-use crate::grid::{Joining, join};
+use crate::grid::{Joining, join, multicast_of};
 use crate::process::DIE_WITH_PARENT_VARIABLE;
 
 /// For a node to start and to become ready.
@@ -107,6 +107,7 @@ impl Fleet {
                         },
                         ticket: ticket.ticket.parse()?,
                         peers: Vec::new(),
+                        multicast: Some(multicast_of(rpc)),
                         addresses: vec![rpc],
                         name: format!("node-{number}"),
                         patience: READY_PATIENCE,

@@ -121,7 +121,11 @@ impl Drain {
     fn end_pass(&mut self) {
         let now = self.context.clock.since_boot();
         for (drive, since) in &self.draining {
-            if since.is_some_and(|since| now.saturating_sub(since) >= self.context.config.drain_settle) {
+            // The node that holds it says so, and the one that leads the root shard for nodes that are gone.
+            let mine = self.context.chunks.drive(*drive).is_some() || self.context.leads(ShardId::ROOT);
+            let settled =
+                since.is_some_and(|since| now.saturating_sub(since) >= self.context.config.drain_settle);
+            if mine && settled {
                 self.counters.detail = format!("drive {drive} is empty");
                 self.context.note_emptied(*drive);
             }

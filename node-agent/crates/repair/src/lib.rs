@@ -57,7 +57,8 @@ impl Repair {
         &self.jobs
     }
 
-    /// Draining drives on which nothing is left that the grid needs, since the last call.
+    /// Draining drives on which nothing is left that the grid needs, since the last call: this node's own, and where it
+    /// leads the root shard those of all nodes.
     pub fn take_emptied(&self) -> Vec<grid_types::DriveId> {
         self.context.take_emptied()
     }

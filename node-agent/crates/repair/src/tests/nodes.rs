@@ -179,6 +179,15 @@ async fn a_node_drains_when_its_drives_do() {
     rig.clock.advance(Duration::from_secs(601));
     run(&mut own).await;
     assert_eq!(rig.contexts[0].take_emptied(), [rig.ids[0]]);
+    // Should its node be gone, the one that leads the root shard says so; nobody else does.
+    for number in [1, 3] {
+        let mut other = Drain::new(rig.contexts[number].clone());
+        run(&mut other).await;
+        rig.clock.advance(Duration::from_secs(601));
+        run(&mut other).await;
+        let told = rig.contexts[number].take_emptied();
+        assert_eq!(told, if number == 3 { vec![rig.ids[0]] } else { Vec::new() });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -313,6 +313,40 @@ async fn drives_of_other_nodes_answer_as_those_of_this_one() {
     assert!(remote.out_of_service().is_some(), "it is not asked again at once");
 }
 
+/// A chunk is rebuilt from other nodes onto another node; a target that dies on the way is an error that leaves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_are_rebuilt_across_nodes() {
+    let rig = Nodes::new(5, 1);
+    let plain = pattern(1_500_000);
+    for profile in ["copies:3", "ec:2+2"] {
+        let mut segment = rig.put(0, fixed(profile), &plain).await.unwrap();
+        let used = nodes_of(&rig, &segment);
+        let target = (0..5).find(|number| !used.contains(number)).unwrap();
+        let (chunk, lost) = segment.chunks().last().unwrap();
+        rig.kill(rig.node_of(lost));
+        let drive = rig.nodes[target].drives[0];
+        let before = rig.stored(target).await;
+        // By a node that has nothing of it, if there is one.
+        let by = (0..4).find(|number| *number != rig.node_of(lost) && *number != target).unwrap();
+        for fault in [Fault::Refuse, Fault::BreakRequest(300_000), Fault::SpoilRequest, Fault::LoseEnd] {
+            rig.fault(by, target, Some(fault));
+            let error = rig.nodes[by].store.rebuild_chunk(&segment, chunk.index, drive).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::Unavailable, "{profile} {fault:?}: {error}");
+            rig.until_stored(target, before + usize::from(fault == Fault::LoseEnd)).await;
+        }
+        rig.fault(by, target, None);
+        rig.nodes[by].store.rebuild_chunk(&segment, chunk.index, drive).await.unwrap();
+        rig.until_stored(target, before + 1).await;
+        segment.drives[usize::from(chunk.index)] = Some(drive);
+        // It is as good as the one that is gone.
+        for number in nodes_of(&rig, &segment) {
+            rig.kill_alone(number);
+            assert!(rig.reads((number + 1) % 5, &segment, &plain).await, "{profile} without {number}");
+        }
+        rig.nodes.iter().for_each(|node| node.faults.lock().clear());
+    }
+}
+
 /// For every ack set that nodes going away leave, and every node lost after it, the segment decodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_ack_set_survives_every_node() {

@@ -38,7 +38,7 @@ pub(super) enum Fault {
     SpoilRequest,
     /// A bit of each large piece of the answer flips.
     SpoilAnswer,
-    /// The answer breaks off after its first piece.
+    /// What the answer says after its first piece is lost, once the peer has said it.
     LoseEnd,
     /// Nobody takes the call.
     Refuse,
@@ -102,13 +102,10 @@ impl Network for FaultyNet {
             Ok(match fault {
                 Some(Fault::SpoilAnswer) => answer.map(|piece| piece.map(spoil)).boxed(),
                 Some(Fault::LoseEnd) => {
-                    let broke =
-                        futures_util::stream::once(async { Err(RpcError::unknown("the connection broke")) });
-                    // The peer goes on; only what it says is lost.
-                    let mut answer = answer;
-                    let first = answer.next().await;
-                    tokio::spawn(async move { while answer.next().await.is_some() {} });
-                    futures_util::stream::iter(first).chain(broke).boxed()
+                    let first_alone = |(number, piece)| {
+                        if number > 0 { Err(RpcError::unknown("the connection broke")) } else { piece }
+                    };
+                    answer.enumerate().map(first_alone).boxed()
                 }
                 _ => answer,
             })

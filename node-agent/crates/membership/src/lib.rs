@@ -30,7 +30,7 @@ pub use grid_ca::{CaKeyError, CaPin, CaPublicKey, GridCa, KEY_BYTES, SIGNATURE_B
 pub use join::{
     Admission, AdmitError, Applicant, Door, FAILURE_WINDOW, FAILURES_MAX, JOIN_MESSAGE_BYTES_MAX, JoinError,
     JoinSecrets, JoinService, ROOT_KEY_BYTES_MAX, Registry, RegistryError, SERVICE as JOIN_SERVICE,
-    SETTINGS_BYTES_MAX, THROTTLED_SOURCES_MAX, join,
+    SETTINGS_BYTES_MAX, THROTTLED_SOURCES_MAX, enrol, join,
 };
 pub use member_list::{
     ADDRESSES_MAX, ChangeError, LIST_BYTES_MAX, ListError, MEMBERS_MAX, Member, MemberList, NAME_BYTES_MAX,

@@ -142,6 +142,21 @@ impl MemberList {
         Ok(next)
     }
 
+    /// The next list, which says this of a member, besides its key, number and date. `None` where this one does already.
+    pub fn describing(&self, new: NewMember) -> Result<Option<Self>, ChangeError> {
+        let node = new.node();
+        let known = self.member(node).ok_or(ChangeError::Unknown(node))?;
+        let member = Member { added: known.added, ..new.numbered(known.number) };
+        check_row(&member).map_err(ChangeError::Row)?;
+        if member == *known {
+            return Ok(None);
+        }
+        let mut next = self.clone();
+        next.epoch += 1;
+        next.members.iter_mut().filter(|row| row.node == node).for_each(|row| *row = member.clone());
+        Ok(Some(next))
+    }
+
     /// The next list, without this member.
     pub fn without(&self, node: NodeId, at: Timestamp) -> Result<Self, ChangeError> {
         let mut next = self.clone();

@@ -83,6 +83,18 @@ fn numbers_and_keys_of_the_removed_never_come_back() {
 }
 
 #[test]
+fn a_member_is_described_anew_under_its_number() {
+    let ca = ca(1);
+    let list = founded(&ca).with(new(2)).unwrap();
+    assert_eq!(list.describing(NewMember { added: Timestamp::from_secs(9), ..new(2) }), Ok(None));
+    let next = list.describing(NewMember { has_aes: false, ..new(2) }).unwrap().unwrap();
+    let two = new(2).node();
+    assert_eq!((next.epoch, next.members.len()), (3, 2));
+    assert_eq!(next.member(two), Some(&Member { has_aes: false, ..list.member(two).unwrap().clone() }));
+    assert_eq!(list.describing(new(3)), Err(ChangeError::Unknown(new(3).node())));
+}
+
+#[test]
 fn rows_that_lie_are_refused_even_when_signed() {
     let ca = ca(1);
     let good = founded(&ca);

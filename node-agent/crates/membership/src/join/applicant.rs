@@ -10,7 +10,7 @@ use rpc::{Method, RpcError};
 use zeroize::Zeroizing;
 
 use super::wire::{self, Admitted, ApplicantData, Prove};
-use crate::grid_ca::node_id;
+use crate::grid_ca::{CaPin, node_id};
 use crate::member_list::{ListError, Member, SignedList};
 use crate::ticket::{DrivePolicy, Ticket};
 
@@ -96,8 +96,8 @@ pub enum JoinError {
     NotAMember(NodeId),
     /// The grid says no.
     #[error(
-        "the grid refuses the ticket: it is unknown there, expired, used up or mistyped; `shoal ticket list` on a member \
-         tells which"
+        "the grid does not let this node in: the ticket is unknown there, expired or used up, or the node's key is not \
+         registered; the log of the member that was asked tells which"
     )]
     Refused,
     /// The grid knows this node and will not have it.
@@ -116,46 +116,86 @@ pub enum JoinError {
     Key,
 }
 
+/// What is known after the first answer: the peer is a member of the right grid.
+struct Greeted {
+    list: SignedList,
+    own_key: [u8; 32],
+    peer_key: [u8; 32],
+}
+
 /// Becomes a member through this door. Safe to repeat, and to drop and repeat: the same key is admitted once. The caller
 /// wipes its text of the ticket afterwards.
 pub async fn join(door: &dyn Door, ticket: &Ticket, me: &Applicant) -> Result<Admission, JoinError> {
-    let peer = door.peer();
-    let failed = |source: RpcError| JoinError::Call { peer, source };
-    let own_key: &[u8; 32] = me.public_key.as_slice().try_into().map_err(|_| JoinError::Key)?;
-    let peer_key: &[u8; 32] = door.peer_public_key().try_into().map_err(|_| JoinError::Key)?;
+    let failed = |source: RpcError| JoinError::Call { peer: door.peer(), source };
+    let greeted = greet(door, &ticket.ca_pin, Some(ticket.grid), me).await?;
+    let applicant = postcard::to_allocvec(&data(me))
+        .map_err(|error| failed(RpcError::not_sent(format!("an application: {error}"))))?;
+    let message = wire::proved(&door.exporter(), &greeted.own_key, &greeted.peer_key, ticket.id, &applicant);
+    let prove = Prove { ticket: ticket.id, proof: ticket.prove(&message), applicant };
+    let prove = wire::encode(&prove).map_err(failed)?;
+    ask(door, wire::PROVE, prove, &greeted, ticket.drive_policy).await
+}
 
-    let hello = wire::encode(&()).map_err(failed)?;
-    let shown = door.call(wire::HELLO, hello.into(), CALL_DEADLINE).await.map_err(failed)?;
-    let shown = SignedList::verify_pinned(&shown, &ticket.ca_pin)
-        .map_err(|source| JoinError::FalseGrid { peer, source })?;
-    if shown.grid != ticket.grid {
-        return Err(JoinError::FalseGrid { peer, source: ListError::Grid(shown.grid) });
-    }
-    let known = shown.member(peer).is_some_and(|member| member.public_key == peer_key);
-    if !known || node_id(peer_key) != peer {
-        return Err(JoinError::NotAMember(peer));
-    }
+/// Takes up the place that an operator gave to this node's key in the grid with this pin. It may take no drive into service
+/// without another order. Safe to repeat, and to drop and repeat.
+pub async fn enrol(door: &dyn Door, pin: &CaPin, me: &Applicant) -> Result<Admission, JoinError> {
+    let greeted = greet(door, pin, None, me).await?;
+    let question = wire::encode(&data(me)).map_err(|source| JoinError::Call { peer: door.peer(), source })?;
+    ask(door, wire::ENROL, question, &greeted, DrivePolicy::Ask).await
+}
 
-    let data = ApplicantData {
+fn data(me: &Applicant) -> ApplicantData {
+    ApplicantData {
         name: me.name.clone(),
         addresses: me.addresses.clone(),
         has_aes: me.has_aes,
         has_drives: me.has_drives,
         release: me.release.clone(),
-    };
-    let applicant = postcard::to_allocvec(&data)
-        .map_err(|error| failed(RpcError::not_sent(format!("an application: {error}"))))?;
-    let message = wire::proved(&door.exporter(), own_key, peer_key, ticket.id, &applicant);
-    let prove = Prove { ticket: ticket.id, proof: ticket.prove(&message), applicant };
-    let prove = wire::encode(&prove).map_err(failed)?;
+    }
+}
+
+/// Sees that the peer belongs to the grid with this pin.
+async fn greet(
+    door: &dyn Door,
+    pin: &CaPin,
+    grid: Option<GridId>,
+    me: &Applicant,
+) -> Result<Greeted, JoinError> {
+    let peer = door.peer();
+    let failed = |source: RpcError| JoinError::Call { peer, source };
+    let own_key: [u8; 32] = me.public_key.as_slice().try_into().map_err(|_| JoinError::Key)?;
+    let peer_key: [u8; 32] = door.peer_public_key().try_into().map_err(|_| JoinError::Key)?;
+    let hello = wire::encode(&()).map_err(failed)?;
+    let shown = door.call(wire::HELLO, hello.into(), CALL_DEADLINE).await.map_err(failed)?;
+    let list =
+        SignedList::verify_pinned(&shown, pin).map_err(|source| JoinError::FalseGrid { peer, source })?;
+    if grid.is_some_and(|grid| grid != list.grid) {
+        return Err(JoinError::FalseGrid { peer, source: ListError::Grid(list.grid) });
+    }
+    let known = list.member(peer).is_some_and(|member| member.public_key == peer_key);
+    if !known || node_id(&peer_key) != peer {
+        return Err(JoinError::NotAMember(peer));
+    }
+    Ok(Greeted { list, own_key, peer_key })
+}
+
+/// Asks to be let in, and believes the answer as far as the list bears it out.
+async fn ask(
+    door: &dyn Door,
+    method: Method,
+    question: Vec<u8>,
+    greeted: &Greeted,
+    drive_policy: DrivePolicy,
+) -> Result<Admission, JoinError> {
+    let peer = door.peer();
     let answer =
-        door.call(wire::PROVE, prove.into(), CALL_DEADLINE).await.map_err(|error| match error.code {
+        door.call(method, question.into(), CALL_DEADLINE).await.map_err(|error| match error.code {
             ErrorCode::AccessDenied => JoinError::Refused,
             ErrorCode::Conflict => JoinError::Rejected(error.detail),
-            _ => failed(error),
+            _ => JoinError::Call { peer, source: error },
         })?;
-    let mut admitted: Admitted = wire::decode(&answer).map_err(failed)?;
-    let list = accept(&shown, &admitted.list, own_key, admitted.number)
+    let mut admitted: Admitted = wire::decode(&answer).map_err(|source| JoinError::Call { peer, source })?;
+    let list = accept(&greeted.list, &admitted.list, &greeted.own_key, admitted.number)
         .map_err(|what| JoinError::Answer { peer, what })?;
     Ok(Admission {
         number: admitted.number,
@@ -163,7 +203,7 @@ pub async fn join(door: &dyn Door, ticket: &Ticket, me: &Applicant) -> Result<Ad
         list,
         root_key: Zeroizing::new(std::mem::take(&mut admitted.root_key)),
         settings: std::mem::take(&mut admitted.settings),
-        drive_policy: ticket.drive_policy,
+        drive_policy,
     })
 }
 

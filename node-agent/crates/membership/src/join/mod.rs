@@ -1,4 +1,4 @@
-//! How a stranger with a ticket becomes a member.
+//! How a stranger with a ticket becomes a member, and how a node whose key was registered takes up its place.
 //!
 //! Order: the joiner gets the signed list and checks it against the ticket's pin, and that the peer's TLS key is a
 //! member's; only then it proves the secret, bound to this TLS connection; the server verifies, changes ticket and
@@ -13,7 +13,7 @@ mod service;
 mod throttle;
 mod wire;
 
-pub use applicant::{Admission, Applicant, Door, JoinError, join};
+pub use applicant::{Admission, Applicant, Door, JoinError, enrol, join};
 pub use registry::{AdmitError, JoinSecrets, Registry, RegistryError};
 pub use service::{JoinService, SERVICE};
 pub use throttle::{FAILURE_WINDOW, FAILURES_MAX, THROTTLED_SOURCES_MAX};

@@ -48,6 +48,10 @@ pub trait Registry: Send + Sync + 'static {
         member: NewMember,
     ) -> BoxFuture<'_, Result<Member, AdmitError>>;
 
+    /// Makes the list say this of a member, besides its key, number and date; no change where it does already. Carried out
+    /// or not even where the future is dropped.
+    fn describe(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>>;
+
     /// The member list.
     fn list(&self) -> BoxFuture<'_, Result<SignedList, RegistryError>>;
 

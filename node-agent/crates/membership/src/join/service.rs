@@ -16,7 +16,7 @@ use super::wire::{
     self, Admitted, ApplicantData, JOIN_MESSAGE_BYTES_MAX, Prove, ROOT_KEY_BYTES_MAX, SETTINGS_BYTES_MAX,
 };
 use crate::grid_ca::{KEY_BYTES, node_id};
-use crate::member_list::{ChangeError, Member, NewMember};
+use crate::member_list::{ChangeError, Member};
 
 /// Name under which the door is registered.
 pub const SERVICE: &str = "join";
@@ -60,10 +60,13 @@ impl Service for JoinService {
                 "prove" => tokio::spawn(async move { inner.prove(&caller, &message).await })
                     .await
                     .map_err(|error| RpcError::unknown(format!("joining broke off: {error}")))??,
+                "enrol" => tokio::spawn(async move { inner.enrol(&caller, &message).await })
+                    .await
+                    .map_err(|error| RpcError::unknown(format!("joining broke off: {error}")))??,
                 _ => {
                     return Err(RpcError::new(
                         ErrorCode::InvalidArgument,
-                        "joining knows hello and prove alone",
+                        "joining knows hello, prove and enrol alone",
                     ));
                 }
             };
@@ -151,14 +154,7 @@ impl Inner {
         if record.uses_left == 0 {
             return Err(Refusal::Ticket("used-up ticket"));
         }
-        let member = NewMember {
-            public_key: caller.public_key.clone(),
-            name: data.name.clone(),
-            addresses: data.addresses.clone(),
-            has_aes: data.has_aes,
-            has_drives: data.has_drives,
-            added: now,
-        };
+        let member = data.member(caller.public_key.clone(), now);
         let record = record.used_by(caller.node);
         let left = record.uses_left;
         match self.registry.admit(generation, record, member).await {
@@ -174,6 +170,31 @@ impl Inner {
             Err(AdmitError::Change(error)) => Err(Refusal::Node(error)),
             Err(AdmitError::Registry(error)) => Err(Refusal::Registry(error)),
         }
+    }
+
+    /// A node whose key an operator registered takes up its place. TLS proved the key: nothing else is to be proved.
+    async fn enrol(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
+        let data = wire::decode::<ApplicantData>(message)?.checked()?;
+        let member = data.member(caller.public_key.clone(), self.clock.now());
+        let registered = self.registry.list().await.map_err(unavailable)?.member(caller.node).is_some();
+        if !registered || member.node() != caller.node {
+            tracing::warn!(
+                node = %caller.node, address = %caller.address, reason = "its key is not registered",
+                "refused a node that wanted to join"
+            );
+            return Err(RpcError::new(ErrorCode::AccessDenied, REFUSAL));
+        }
+        for _ in 0..ADMIT_TRIES {
+            match self.registry.describe(member.clone()).await {
+                Ok(member) => return self.welcome(member).await,
+                Err(AdmitError::Conflict) => {}
+                Err(AdmitError::Change(error)) => {
+                    return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
+                }
+                Err(AdmitError::Registry(error)) => return Err(unavailable(error)),
+            }
+        }
+        Err(RpcError::new(ErrorCode::SlowDown, "the member list changes all the time: try again"))
     }
 
     async fn welcome(&self, member: Member) -> Result<Bytes, RpcError> {

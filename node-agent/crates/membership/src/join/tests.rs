@@ -82,6 +82,19 @@ impl Registry for TestRegistry {
         .boxed()
     }
 
+    fn describe(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let node = member.node();
+        let mut state = self.state.lock();
+        let described = state.0.describing(member).map(|next| {
+            if let Some(next) = next {
+                state.0 = SignedList::sign(next, &self.ca).unwrap();
+            }
+            state.0.member(node).unwrap().clone()
+        });
+        drop(state);
+        async move { Ok(described?) }.boxed()
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<SignedList, RegistryError>> {
         let list = self.list_now();
         async move { Ok(list) }.boxed()
@@ -412,6 +425,30 @@ async fn a_lying_answer_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_registered_key_takes_up_its_place_without_a_ticket() {
+    let grid = grid(1, 1);
+    let pin = grid.registry.ca.pin();
+    let refused = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
+    assert!(matches!(refused, Err(JoinError::Refused)), "nobody registered it");
+    let registered = NewMember { name: "expected".to_owned(), has_drives: false, ..new(7) };
+    grid.registry.change(|list| list.with(registered));
+    for _ in 0..2 {
+        let admission = enrol(&door(&grid, 7), &pin, &applicant(7)).await.unwrap();
+        assert_eq!((admission.number, admission.list.epoch), (2, 3), "said once");
+        assert_eq!(admission.root_key.as_slice(), ROOT_KEY);
+        assert_eq!(admission.drive_policy, DrivePolicy::Ask);
+        let member = admission.list.member(node_id(&[7; 32])).unwrap();
+        assert_eq!((member.name.as_str(), member.has_drives), ("board-7", true));
+    }
+    assert_eq!(grid.registry.uses_left(), 1);
+    let elsewhere = enrol(&door(&grid, 7), &[0; 32], &applicant(7)).await;
+    assert!(matches!(elsewhere, Err(JoinError::FalseGrid { .. })));
+    grid.registry.change(|list| list.without(node_id(&[7; 32]), NOW));
+    let removed = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
+    assert!(matches!(removed, Err(JoinError::Refused)));
+}
+
+#[tokio::test]
 async fn applicants_that_no_list_takes_are_told() {
     let grid = grid(1, 1);
     let long = Applicant { name: "n".repeat(64), ..applicant(7) };
@@ -432,7 +469,7 @@ proptest! {
         }
         runtime.block_on(async {
             let door = door(&grid, 7);
-            for method in [wire::HELLO, wire::PROVE, Method::control("/join/other")] {
+            for method in [wire::HELLO, wire::PROVE, wire::ENROL, Method::control("/join/other")] {
                 let _ = door.call(method, bytes.clone().into(), Duration::ZERO).await;
             }
         });

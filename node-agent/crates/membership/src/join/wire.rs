@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 
-use grid_types::ErrorCode;
+use grid_types::{ErrorCode, Timestamp};
 use rpc::{Method, RpcError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use crate::member_list::NewMember;
 use crate::ticket::TicketId;
 
 pub(super) const HELLO: Method = Method::control("/join/hello");
 pub(super) const PROVE: Method = Method::control("/join/prove");
+pub(super) const ENROL: Method = Method::control("/join/enrol");
 
 const VERSION: u8 = 1;
 const PROOF_LABEL: &[u8] = b"shoal join 1";
@@ -23,7 +25,7 @@ pub const ROOT_KEY_BYTES_MAX: usize = 256;
 pub const SETTINGS_BYTES_MAX: usize = 64 << 10;
 const RELEASE_BYTES_MAX: usize = 64;
 
-/// What a stranger says of itself.
+/// What a node that joins says of itself; also the question of `/join/enrol`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ApplicantData {
     pub(super) name: String,
@@ -42,7 +44,7 @@ pub(super) struct Prove {
     pub(super) applicant: Vec<u8>,
 }
 
-/// Answer of `/join/prove`.
+/// Answer of `/join/prove` and `/join/enrol`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Admitted {
     pub(super) number: u64,
@@ -60,8 +62,23 @@ impl Drop for Admitted {
 impl ApplicantData {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, RpcError> {
         match postcard::take_from_bytes::<Self>(bytes) {
-            Ok((data, [])) if data.release.len() <= RELEASE_BYTES_MAX => Ok(data),
+            Ok((data, [])) => data.checked(),
             _ => Err(invalid("an application that cannot be read")),
+        }
+    }
+
+    pub(super) fn checked(self) -> Result<Self, RpcError> {
+        if self.release.len() <= RELEASE_BYTES_MAX { Ok(self) } else { Err(invalid("the name of a release")) }
+    }
+
+    pub(super) fn member(&self, public_key: Vec<u8>, added: Timestamp) -> NewMember {
+        NewMember {
+            public_key,
+            name: self.name.clone(),
+            addresses: self.addresses.clone(),
+            has_aes: self.has_aes,
+            has_drives: self.has_drives,
+            added,
         }
     }
 }

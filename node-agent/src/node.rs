@@ -426,6 +426,10 @@ async fn retire_emptied(repair: Arc<Repair>, watch: Arc<DriveWatch>) {
     loop {
         tokio::time::sleep(EMPTIED_EVERY).await;
         for id in repair.take_emptied() {
+            // Those of other nodes leave by their own node's word.
+            if watch.drives().iter().all(|drive| drive.id != id) {
+                continue;
+            }
             if let Err(error) = watch.order(DriveOrder::Emptied { id }).await {
                 tracing::warn!(drive = %id, error = error.message, "an empty drive could not leave");
             }

@@ -176,22 +176,49 @@ impl GridRegistry {
     }
 
     /// Takes a member out of the list, for good.
-    pub async fn remove(&self, node: NodeId) -> Result<SignedList, RegistryFailure> {
+    pub async fn remove(&self, node: NodeId) -> Result<(), RegistryFailure> {
+        let now = self.clock.now();
+        self.change(|list| list.without(node, now).map(Some), Vec::new()).await.map(|_| ())
+    }
+
+    /// Changes the list; other records change with it or not at all.
+    async fn change(
+        &self,
+        next: impl Fn(&MemberList) -> Result<Option<MemberList>, ChangeError>,
+        others: Vec<RecordWrite>,
+    ) -> Result<SignedList, RegistryFailure> {
         for _ in 0..CHANGES_TRIED {
             let (list, generation) = self.stored().await?.ok_or(RegistryFailure::Missing("member list"))?;
-            let next = list.list().without(node, self.clock.now())?;
+            let Some(next) = next(list.list())? else { return Ok(list) };
             let next = SignedList::sign(next, &self.ca().await?)?;
-            let write = setting(LIST, Expect::Generation(generation), Some(next.bytes().to_vec()));
-            match self.meta.write_records(vec![write]).await {
+            let mut writes = others.clone();
+            writes.push(setting(LIST, Expect::Generation(generation), Some(next.bytes().to_vec())));
+            match self.meta.write_records(writes).await {
                 Ok(()) => {
                     self.newest.send_replace(Some(next.clone()));
                     return Ok(next);
                 }
-                Err(error) if error.code() == ErrorCode::Conflict => {}
+                Err(error) if error.code() == ErrorCode::Conflict => {
+                    // The list changed under this, or one of the others is not as expected: a second look tells.
+                    if self.stored().await?.is_some_and(|(_, now)| now == generation) {
+                        return Err(error.into());
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         Err(RegistryFailure::Busy)
+    }
+
+    /// A member's row, after a change that must have made or kept it.
+    async fn changed_row(
+        &self,
+        node: NodeId,
+        next: impl Fn(&MemberList) -> Result<Option<MemberList>, ChangeError>,
+        others: Vec<RecordWrite>,
+    ) -> Result<Member, RegistryFailure> {
+        let list = self.change(next, others).await?;
+        list.list().member(node).cloned().ok_or(RegistryFailure::Missing("member"))
     }
 
     async fn try_admit(
@@ -200,37 +227,32 @@ impl GridRegistry {
         record: TicketRecord,
         new: NewMember,
     ) -> Result<Member, AdmitError> {
-        let failed = |failure: RegistryFailure| match failure {
-            RegistryFailure::Change(change) => AdmitError::Change(change),
-            RegistryFailure::Meta(error) if error.code() == ErrorCode::Conflict => AdmitError::Conflict,
-            other => AdmitError::Registry(RegistryError(other.to_string())),
+        let node = new.node();
+        let record_of_node = NodeRecord {
+            public_key: HEXLOWER.encode(&new.public_key),
+            incarnation: 0,
+            nonce: String::new(),
+            added: new.added,
         };
-        let admitted = async {
-            let (list, generation) = self.stored().await?.ok_or(RegistryFailure::Missing("member list"))?;
-            let node = new.node();
-            let record_of_node = NodeRecord {
-                public_key: HEXLOWER.encode(&new.public_key),
-                incarnation: 0,
-                nonce: String::new(),
-                added: new.added,
-            };
-            let next = SignedList::sign(list.list().with(new)?, &self.ca().await?)?;
-            let writes = vec![
-                setting(&ticket_key(record.id), Expect::Generation(ticket_generation), Some(record.encode())),
-                setting(LIST, Expect::Generation(generation), Some(next.bytes().to_vec())),
-                RecordWrite {
-                    kind: RecordKind::Node,
-                    key: node.as_bytes().to_vec(),
-                    expect: Expect::Absent,
-                    value: Some(records::encode(&record_of_node)?),
-                },
-            ];
-            self.meta.write_records(writes).await?;
-            let member = next.list().member(node).cloned().ok_or(RegistryFailure::Missing("new member"))?;
-            self.newest.send_replace(Some(next));
-            Ok::<Member, RegistryFailure>(member)
-        };
-        admitted.await.map_err(failed)
+        let encoded = records::encode(&record_of_node).map_err(|error| failed(error.into()))?;
+        let others = vec![
+            setting(&ticket_key(record.id), Expect::Generation(ticket_generation), Some(record.encode())),
+            RecordWrite {
+                kind: RecordKind::Node,
+                key: node.as_bytes().to_vec(),
+                expect: Expect::Absent,
+                value: Some(encoded),
+            },
+        ];
+        self.changed_row(node, |list| list.with(new.clone()).map(Some), others).await.map_err(failed)
+    }
+}
+
+fn failed(failure: RegistryFailure) -> AdmitError {
+    match failure {
+        RegistryFailure::Change(change) => AdmitError::Change(change),
+        RegistryFailure::Meta(error) if error.code() == ErrorCode::Conflict => AdmitError::Conflict,
+        other => AdmitError::Registry(RegistryError(other.to_string())),
     }
 }
 
@@ -259,6 +281,15 @@ impl Registry for GridRegistry {
         // A task of its own: carried out or not, whoever waits for it.
         let this = self.clone();
         let task = tokio::spawn(async move { this.try_admit(generation, record, member).await });
+        async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
+    }
+
+    fn describe(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let next = |list: &MemberList| list.describing(member.clone());
+            this.changed_row(member.node(), next, Vec::new()).await.map_err(failed)
+        });
         async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
     }
 

@@ -29,6 +29,11 @@ pub enum DriveOrder {
         /// True = lock.
         locked: bool,
     },
+    /// Let its chunks move away; then it leaves. The last drive of a node stays, empty, until the node is removed.
+    Drain {
+        /// The drive.
+        id: DriveId,
+    },
     /// Nothing that the grid needs is left on this drive, which was ordered to leave.
     Emptied {
         /// The drive.

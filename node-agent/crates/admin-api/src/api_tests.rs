@@ -134,6 +134,17 @@ impl Node for SmallNode {
     fn remove_node(&self, node: NodeId) -> NodeAnswer<'_, ()> {
         self.ordered(format!("remove {node}"), ())
     }
+    fn drain_drive(&self, drive: DriveId) -> NodeAnswer<'_, DriveInfo> {
+        self.ordered(format!("drain {drive}"), drive_info(drive))
+    }
+    fn locate(&self, order: Locate) -> NodeAnswer<'_, Located> {
+        let version = grid_types::VersionId::from_bytes([1; 16]);
+        let located = Located { version, size: 0, inline: true, segments: Vec::new() };
+        self.ordered(format!("locate {} {}", order.bucket, order.key), located)
+    }
+    fn continue_without(&self, node: NodeId) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("continue without {node}"), ())
+    }
     fn tickets(&self) -> NodeAnswer<'_, Vec<TicketInfo>> {
         self.ordered("tickets".to_owned(), Vec::new())
     }

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
+    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo,
     QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
     TicketInfo, VerifyReport,
 };
@@ -30,6 +30,13 @@ pub trait Node: Send + Sync + 'static {
     fn replace_drive(&self, drive: DriveId, order: ReplaceDrive) -> NodeAnswer<'_, DriveInfo>;
     /// Locks (no new chunks) or unlocks a drive, durably.
     fn lock_drive(&self, drive: DriveId, locked: bool) -> NodeAnswer<'_, DriveInfo>;
+
+    /// Lets a drive's chunks move away; then it leaves.
+    fn drain_drive(&self, drive: DriveId) -> NodeAnswer<'_, DriveInfo>;
+    /// Where the chunks of an object are.
+    fn locate(&self, order: Locate) -> NodeAnswer<'_, Located>;
+    /// Goes on without the other voter of a grid of two, which is lost.
+    fn continue_without(&self, node: NodeId) -> NodeAnswer<'_, ()>;
 
     /// Reads and checks every chunk of a drive. Long; safe to drop.
     fn verify_drive(&self, drive: DriveId) -> NodeAnswer<'_, VerifyReport>;

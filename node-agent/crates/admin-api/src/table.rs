@@ -81,6 +81,7 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     row!("LockDrive", POST, "/v1/drives/{id}/lock", Operator, "No new chunks there", ops::drives::lock),
     row!("UnlockDrive", POST, "/v1/drives/{id}/unlock", Operator, "Ends a lock", ops::drives::unlock),
+    row!("DrainDrive", POST, "/v1/drives/{id}/drain", Operator, "Its chunks move away, it leaves", ops::drives::drain),
     row!("VerifyDrive", POST, "/v1/drives/{id}/verify", Operator, "Reads every chunk", ops::drives::verify),
     row!("ListNodes", GET, "/v1/nodes", Operator, "Members of the grid", ops::nodes::list),
     row!(
@@ -91,6 +92,15 @@ pub static OPERATIONS: &[Operation] = &[
         "Takes a member out of the grid, for good",
         ops::nodes::remove
     ),
+    row!(
+        "ContinueWithout",
+        POST,
+        "/v1/nodes/{id}/continue-without",
+        Operator,
+        "Goes on without the other one of two nodes, which is lost",
+        ops::nodes::continue_without
+    ),
+    row!("Locate", POST, "/v1/locate", Operator, "Where the chunks of an object are", ops::nodes::locate),
     row!("ListTickets", GET, "/v1/tickets", Operator, "Tickets without secrets", ops::tickets::list),
     row!(
         "CreateTicket",

@@ -353,6 +353,53 @@ pub struct NodeInfo {
     pub added: Timestamp,
 }
 
+/// `POST /v1/locate`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Locate {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Located {
+    /// Its current version.
+    pub version: VersionId,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// The body lies in the metadata row, on the nodes that replicate it.
+    pub inline: bool,
+    /// Its segments, in order.
+    pub segments: Vec<LocatedSegment>,
+}
+
+/// One segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocatedSegment {
+    /// Its id.
+    pub segment: SegmentId,
+    /// Plaintext bytes.
+    pub bytes: u64,
+    /// How it is protected.
+    pub profile: String,
+    /// Its chunks, by index.
+    pub chunks: Vec<LocatedChunk>,
+}
+
+/// One chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocatedChunk {
+    /// The drive; `None`: nowhere now, to be rebuilt.
+    pub drive: Option<DriveId>,
+    /// The drive's node, where the grid knows the drive.
+    pub node: Option<NodeId>,
+    /// Can it be read from there now?
+    pub readable: bool,
+}
+
 /// `POST /v1/tickets`: lets new nodes join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -73,6 +73,16 @@ impl Watcher {
                     let _ = reply.send(Err(no_such_drive(id)));
                 }
             },
+            DriveOrder::Drain { id } => match self.table.get_mut(id) {
+                Some(drive) => {
+                    drive.leave();
+                    let drive = drive.clone();
+                    self.persist(vec![drive.clone()], drive, reply);
+                }
+                None => {
+                    let _ = reply.send(Err(no_such_drive(id)));
+                }
+            },
             DriveOrder::Emptied { id } => self.on_emptied(id, reply),
         }
     }
@@ -136,6 +146,12 @@ impl Watcher {
                 return;
             }
         };
+        if self.table.drives().iter().all(|drive| drive.id == id || !drive.in_service()) {
+            // The metadata of this node lies on it.
+            tracing::info!(drive = %id, path = %gone.path.display(), "the last drive of this node is empty");
+            let _ = reply.send(Ok(gone));
+            return;
+        }
         tracing::info!(drive = %id, path = %gone.path.display(), "drive is empty and leaves the grid");
         self.table.remove(id);
         if let Some(open) = self.start.store.drive(id) {

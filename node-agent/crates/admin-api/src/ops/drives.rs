@@ -29,6 +29,10 @@ pub async fn unlock(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
     Answer::json(&api.node.lock_drive(drive_of(&call)?, false).await?)
 }
 
+pub async fn drain(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
+    Answer::json(&api.node.drain_drive(drive_of(&call)?).await?)
+}
+
 pub async fn verify(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
     Answer::json(&api.node.verify_drive(drive_of(&call)?).await?)
 }

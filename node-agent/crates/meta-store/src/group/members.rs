@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::FutureExt;
+use grid_types::ErrorCode;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, EmptyNode};
 
+use super::encoding::{decode_entry, decode_log_id, encode_entry};
 use super::supervisor::{Group, found};
-use super::types::Voter;
+use super::types::{EntryPayload, LogId, Membership, RaftEntry, Voter};
 use crate::MetaError;
+use crate::log::{GroupLog, LogEntry};
 use crate::peers::MetaMember;
 
 /// A replica that lags by no more entries may become a voter.
@@ -46,7 +50,55 @@ pub(crate) fn choose_voters(
     chosen
 }
 
+/// The log entry that gives a group these voters, after `last`.
+fn entry_of_voters(last: &RaftEntry, voters: &BTreeSet<Voter>) -> std::io::Result<LogEntry> {
+    let nodes: BTreeMap<Voter, EmptyNode> =
+        voters.iter().map(|number| (*number, EmptyNode::new())).collect();
+    let membership = Membership::new(vec![voters.clone()], nodes)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error.to_string()))?;
+    let id = LogId::new_term_index(last.log_id.leader_id.term, last.log_id.index + 1);
+    Ok(encode_entry(&RaftEntry { log_id: id, payload: EntryPayload::Membership(membership) }))
+}
+
 impl Group {
+    /// Makes this node the only voter, whatever the others would say: for a group of two voters of which the other one
+    /// is lost. Nothing acknowledged is lost, since both had it. Must not happen while the other one may still serve.
+    pub(crate) async fn force_alone(&self, log: GroupLog) -> Result<(), MetaError> {
+        let alone = BTreeSet::from([self.shared.peers.me()]);
+        let voters = self.voters()?;
+        if voters == alone {
+            return Ok(());
+        }
+        if voters.len() != 2 || !voters.contains(&self.shared.peers.me()) {
+            return Err(MetaError::Refused {
+                code: ErrorCode::Conflict,
+                detail: format!(
+                    "shard {} has the voters {voters:?}: only of two voters can one go on without the other, since only then \
+                     it has all that was acknowledged",
+                    self.shared.shard
+                ),
+            });
+        }
+        let exchange = async move {
+            let last = log.state().last.unwrap_or(0);
+            let read = log.read(last..last + 1, u64::MAX).await?;
+            let missing = || MetaError::Damaged("the end of the metadata log is missing".to_owned());
+            let io = |source| MetaError::Io { operation: "read the end of the log", source };
+            let last = match read.first() {
+                Some(entry) => decode_entry(entry).map_err(io)?,
+                // All of it is in the snapshot: its id is that of the last purged entry.
+                None => {
+                    let (_, id) = log.state().purged.ok_or_else(missing)?;
+                    RaftEntry { log_id: decode_log_id(&id).map_err(io)?, payload: EntryPayload::Blank }
+                }
+            };
+            let entry = entry_of_voters(&last, &alone).map_err(io)?;
+            log.append(vec![entry]).await?;
+            Ok(())
+        };
+        self.exchange(exchange.boxed()).await
+    }
+
     /// Does this node lead the group?
     pub(crate) fn leads(&self) -> bool {
         self.running().is_ok_and(|running| running.raft.is_leader())

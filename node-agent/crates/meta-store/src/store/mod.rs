@@ -264,6 +264,12 @@ impl MetaStore {
         &self.inner.peers
     }
 
+    /// Goes on without the other one of two voters, which is lost: by an operator's order alone, and only where the
+    /// members that remain are this node (`MetaPeers::set_members` first). Refused in groups of more voters.
+    pub async fn continue_alone(&self) -> Result<(), MetaError> {
+        self.inner.continue_alone().await
+    }
+
     /// Who votes on the root shard, and who leads it, as this node knows.
     pub fn root_voters(&self) -> (Vec<crate::VoterNumber>, Option<crate::VoterNumber>) {
         let root = self.inner.groups.read().get(&ShardId::ROOT).cloned();

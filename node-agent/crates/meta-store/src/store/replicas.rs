@@ -19,7 +19,7 @@ use super::homes::ReceivedHead;
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
 use crate::MetaError;
-use crate::group::{Request, SNAPSHOT, parse_request};
+use crate::group::{Group, Request, SNAPSHOT, parse_request};
 use crate::root::RecordKind;
 use crate::state::{Action, CommandError, Proposal, ShardRange};
 
@@ -219,6 +219,17 @@ impl Inner {
             return Ok(());
         }
         Err(last)
+    }
+
+    /// See `MetaStore::continue_alone`.
+    pub(super) async fn continue_alone(&self) -> Result<(), MetaError> {
+        let groups: Vec<(ShardId, Group)> =
+            self.groups.read().iter().map(|(shard, group)| (*shard, group.clone())).collect();
+        for (shard, group) in groups {
+            group.force_alone(self.log.group(shard)).await?;
+            tracing::warn!(%shard, "this node goes on as the only voter, by order");
+        }
+        Ok(())
     }
 
     /// The map as this node's replica of the root shard has it; may be behind.

@@ -296,6 +296,46 @@ fn a_dead_voter_is_replaced_by_a_replica() {
 }
 
 #[test]
+fn one_of_two_goes_on_alone_by_order_with_all_that_was_acknowledged() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(2, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        let mut stored = Vec::new();
+        for number in 0..20u64 {
+            let text = format!("{number:02}");
+            let op = grid.store(1).new_op();
+            grid.store(1).commit(op, put_inline(&photos, &text, number, b"x")).await.unwrap();
+            stored.push(text);
+        }
+        let lost = grid.leader(ShardId(1)).unwrap();
+        let left = 3 - lost;
+        grid.kill(lost).await;
+        let op = grid.store(left).new_op();
+        let refused = grid.store(left).commit(op, put_inline(&photos, "alone", 99, b"x")).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Unavailable, "one of two does not decide by itself");
+
+        grid.members.retain(|member| member.number == left);
+        grid.tell();
+        grid.store(left).continue_alone().await.unwrap();
+        assert_eq!(keys(grid.store(left), photos.id).await, stored);
+        let op = grid.store(left).new_op();
+        grid.store(left).commit(op, put_inline(&photos, "after", 100, b"x")).await.unwrap();
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn one_of_three_never_goes_on_alone() {
+    runtime().block_on(async {
+        let grid = Grid::of(3, MetaConfig::default()).await;
+        let refused = grid.store(1).continue_alone().await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Conflict);
+        grid.shutdown().await;
+    });
+}
+
+#[test]
 fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
     runtime().block_on(async {
         let grid = Grid::of(3, MetaConfig::default()).await;

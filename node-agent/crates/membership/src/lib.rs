@@ -19,8 +19,8 @@ mod merge;
 mod ticket;
 
 pub use discovery::{
-    Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, Interfaces, MDNS_PORT, PEERS_MAX, Presence,
-    Source,
+    Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, GRID_ADDRESSES_MAX, Interfaces, MDNS_PORT,
+    PEERS_MAX, Presence, Source,
 };
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,

@@ -29,8 +29,9 @@ pub use gossip::{
 pub use grid_ca::{CaKeyError, CaPin, CaPublicKey, GridCa, KEY_BYTES, SIGNATURE_BYTES, node_id, pin};
 pub use join::{
     Admission, AdmitError, Applicant, Door, FAILURE_WINDOW, FAILURES_MAX, JOIN_MESSAGE_BYTES_MAX, JoinError,
-    JoinSecrets, JoinService, ROOT_KEY_BYTES_MAX, Registry, RegistryError, SERVICE as JOIN_SERVICE,
-    SETTINGS_BYTES_MAX, THROTTLED_SOURCES_MAX, enrol, join,
+    JoinSecrets, JoinService, PAIRING_LIFETIME, PAIRINGS_MAX, PairingApplicant, PairingCode, PendingPairing,
+    ROOT_KEY_BYTES_MAX, Registry, RegistryError, SERVICE as JOIN_SERVICE, SETTINGS_BYTES_MAX,
+    THROTTLED_SOURCES_MAX, enrol, join, pair,
 };
 pub use member_list::{
     ADDRESSES_MAX, ChangeError, LIST_BYTES_MAX, ListError, MEMBERS_MAX, Member, MemberList, NAME_BYTES_MAX,

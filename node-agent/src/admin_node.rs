@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
-    QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined,
-    ReplaceDrive, Status, TicketInfo, VerifyReport,
+    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
+    Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
+    QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
+    TicketInfo, VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{
-    BucketName, DriveId, ErrorCode, NodeId, FailureDomain, GridSnapshot, MemoryBudget, NameError, ObjectKey,
+    BucketName, DriveId, ErrorCode, FailureDomain, GridSnapshot, MemoryBudget, NameError, NodeId, ObjectKey,
     ProfileChoice,
 };
 use http_server::ConnectionCount;
-use membership::{Gossip, Liveness, TicketOrder};
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
+use membership::{Gossip, JoinService, Liveness, TicketOrder};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
 use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
@@ -29,8 +30,8 @@ use segment_store::GridView;
 use sys::{Clock, Random};
 
 use crate::access_log::AccessLog;
-use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
+use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
 
 /// Chunks listed at once while verifying.
@@ -50,6 +51,8 @@ pub struct AdminNodeParts {
     pub meta: MetaStore,
     /// The door for other nodes.
     pub link: Arc<GridLink>,
+    /// The door for nodes that are no members yet.
+    pub joining: Arc<JoinService>,
     /// Who lives.
     pub gossip: Arc<Gossip>,
     /// Members and tickets.
@@ -601,6 +604,121 @@ impl Node for AdminNode {
         .boxed()
     }
 
+    fn drain_drive(&self, drive: DriveId) -> NodeFuture<'_, DriveInfo> {
+        self.order(DriveOrder::Drain { id: drive }).boxed()
+    }
+
+    fn locate(&self, order: Locate) -> NodeFuture<'_, Located> {
+        async move {
+            let (meta, grid) = (&self.parts.meta, self.parts.grid.load());
+            let of_meta = |error: MetaError| AdminError::of(error.code(), error.to_string());
+            let name: BucketName =
+                order.bucket.parse().map_err(|error: NameError| AdminError::invalid(error.to_string()))?;
+            let key = ObjectKey::new(&order.key).map_err(|error| AdminError::invalid(error.to_string()))?;
+            let missing = |code, what: String| AdminError::of(code, format!("{what} does not exist"));
+            let bucket = meta.bucket(&name).await.map_err(of_meta)?;
+            let bucket = bucket.ok_or_else(|| missing(ErrorCode::NoSuchBucket, format!("bucket {name}")))?;
+            let object = meta.object(bucket.id, &key, None).await.map_err(of_meta)?;
+            let object =
+                object.ok_or_else(|| missing(ErrorCode::NoSuchKey, format!("object {}", order.key)))?;
+            let mut rows = object.segments.clone();
+            while let Some(last) = rows.last()
+                && rows.len() < object.version.segment_count as usize
+            {
+                let from = (last.owner.part, last.owner.number + 1);
+                let more =
+                    meta.segments(bucket.id, &key, object.version.version, from).await.map_err(of_meta)?;
+                if more.is_empty() {
+                    break;
+                }
+                rows.extend(more);
+            }
+            let chunk = |drive: &Option<DriveId>| {
+                let known = drive.and_then(|id| grid.drive(id));
+                LocatedChunk {
+                    drive: *drive,
+                    node: known.map(|drive| drive.node),
+                    readable: known.is_some_and(grid_types::DriveSnapshot::readable),
+                }
+            };
+            let segments = rows.iter().map(|row| LocatedSegment {
+                segment: row.segment.id,
+                bytes: row.segment.length,
+                profile: row.segment.profile.to_string(),
+                chunks: row.segment.drives.iter().map(chunk).collect(),
+            });
+            Ok(Located {
+                version: object.version.version,
+                size: object.version.size,
+                inline: object.inline.is_some(),
+                segments: segments.collect(),
+            })
+        }
+        .boxed()
+    }
+
+    fn continue_without(&self, node: NodeId) -> NodeFuture<'_, ()> {
+        async move {
+            let (parts, me) = (&self.parts, self.parts.identity.node);
+            let list = parts.link.members().list();
+            let members: Vec<membership::Member> =
+                list.iter().flat_map(|list| list.list().current()).cloned().collect();
+            let conflict = |message: &str| AdminError::of(ErrorCode::Conflict, message);
+            if node == me || members.iter().all(|member| member.node != node) {
+                return Err(AdminError::invalid(format!("{node} is no other member of this grid")));
+            }
+            if members.len() != 2 {
+                return Err(conflict(
+                    "only in a grid of two can one node go on without the other: with more, those that are left decide by \
+                     themselves, or wait for a majority",
+                ));
+            }
+            if parts.gossip.view().liveness(node) != Liveness::Down {
+                return Err(conflict("that node answers, or did so a moment ago: nothing is done without it"));
+            }
+            tracing::warn!(lost = %node, "going on without a node, by order");
+            // Shut out first: it must not serve beside this node.
+            let alone = members.iter().find(|member| member.node == me).map(|member| meta_store::MetaMember {
+                number: member.number,
+                node: me,
+                alive: true,
+            });
+            parts.meta.peers().set_members(alone.into_iter().collect());
+            parts.meta.continue_alone().await.map_err(|error| AdminError::of(error.code(), error.to_string()))?;
+            parts.registry.remove(node).await.map_err(|failure| of_registry(&failure))
+        }
+        .boxed()
+    }
+
+    fn pairing(&self) -> NodeFuture<'_, Pairing> {
+        let waiting = self.parts.joining.pending_pairing().map(|pending| WaitingNode {
+            node: pending.node,
+            name: pending.name,
+            code: pending.code.map(|code| code.to_string()),
+        });
+        async move { Ok(Pairing { waiting }) }.boxed()
+    }
+
+    fn confirm_pairing(&self, order: ConfirmPairing) -> NodeFuture<'_, ()> {
+        async move {
+            let waiting = self.parts.joining.pending_pairing().filter(|pending| pending.node == order.node);
+            let code = waiting.and_then(|pending| pending.code);
+            let same = code.filter(|code| code.to_string() == order.code.trim().to_uppercase());
+            let wrong = || {
+                let message = "that node does not wait here with that code: compare the two once more, `shoal pair show`";
+                AdminError::of(ErrorCode::Conflict, message)
+            };
+            let code = same.ok_or_else(wrong)?;
+            if self.parts.joining.confirm_pairing(order.node, code) { Ok(()) } else { Err(wrong()) }
+        }
+        .boxed()
+    }
+
+    fn refuse_pairing(&self) -> NodeFuture<'_, ()> {
+        self.parts.joining.refuse_pairing();
+        async move { Ok(()) }.boxed()
+    }
+
     fn tickets(&self) -> NodeFuture<'_, Vec<TicketInfo>> {
         async move {
             let tickets = self.parts.registry.tickets().await.map_err(|failure| of_registry(&failure))?;
@@ -626,7 +744,8 @@ impl Node for AdminNode {
     fn create_ticket(&self, order: CreateTicket) -> NodeFuture<'_, NewTicket> {
         async move {
             let parts = &self.parts;
-            let drive_policy = order.drives.parse().map_err(|error| AdminError::invalid(format!("{error}")))?;
+            let drive_policy =
+                order.drives.parse().map_err(|error| AdminError::invalid(format!("{error}")))?;
             let order = TicketOrder {
                 // The registry knows it.
                 ca_pin: [0; 32],

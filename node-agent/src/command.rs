@@ -3,12 +3,16 @@
 mod admin_options;
 mod config;
 mod demo;
+mod drain;
 mod drive;
+mod grid;
 mod init;
 mod job;
 mod join;
 mod key;
+mod locate;
 mod node;
+mod pair;
 mod quarantine;
 mod rebuild_metadata;
 mod serve;
@@ -60,6 +64,16 @@ enum Command {
     /// Tickets, with which new nodes join: create, list, delete
     #[command(subcommand)]
     Ticket(ticket::TicketCommand),
+    /// Pairing with a node that has no ticket: show, confirm, refuse
+    #[command(subcommand)]
+    Pair(pair::PairCommand),
+    /// The grid as a whole: continue-without
+    #[command(subcommand)]
+    Grid(grid::GridCommand),
+    /// Lets the chunks of drives move away; then the drives leave
+    Drain(drain::Drain),
+    /// Where the chunks of an object are
+    Locate(locate::LocateCommand),
     /// Drives: list, add, replace, lock, unlock, verify
     #[command(subcommand)]
     Drive(drive::DriveCommand),
@@ -113,6 +127,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Init(command) => command.run().await,
         Command::Join(command) => command.run().await,
         Command::Node(command) => command.run().await,
+        Command::Pair(command) => command.run().await,
+        Command::Grid(command) => command.run().await,
+        Command::Drain(command) => command.run().await,
+        Command::Locate(command) => command.run().await,
         Command::Ticket(command) => command.run().await,
         Command::Serve(command) => command.run().await,
         Command::Demo(command) => command.run().await,

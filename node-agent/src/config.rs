@@ -193,7 +193,11 @@ impl Default for RpcSection {
     fn default() -> Self {
         Self {
             listen: everywhere(RPC_PORT_DEFAULT),
-            advertise: Vec::new(), multicast: true, interfaces: Vec::new(), peers: Vec::new() }
+            advertise: Vec::new(),
+            multicast: true,
+            interfaces: Vec::new(),
+            peers: Vec::new(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod link;
 mod members;
 mod registry;
 
-pub use joining::{Joining, join};
+pub use joining::{JoinBy, Joining, join};
 pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart, multicast_of, reachable};
 pub use members::{MEMBERS_FILE, Members};
 pub use registry::{GridRegistry, RegistryFailure};

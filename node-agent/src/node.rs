@@ -21,9 +21,7 @@ use object_engine::backup::{BackupConfig, MetadataBackup};
 use object_engine::{EngineConfig, ObjectEngine};
 use repair::{Repair, RepairConfig, RepairContext};
 use s3_api::{S3Config, S3Front};
-use segment_store::{
-    CHUNK_SERVICE, ChunkService, ChunkServiceConfig, GridView, SegmentConfig, SegmentStore,
-};
+use segment_store::{CHUNK_SERVICE, ChunkService, ChunkServiceConfig, GridView, SegmentConfig, SegmentStore};
 use sys::{Clock, Random};
 
 use crate::access_log::{AccessLog, Observers};
@@ -35,8 +33,7 @@ use crate::drives::{
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
 use crate::grid::{
-    Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, RegistryFailure,
-    multicast_of,
+    Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, RegistryFailure, multicast_of,
 };
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
@@ -241,7 +238,7 @@ impl Node {
                 s3_port: config.s3.listen.port(),
             })
             .await;
-        link.open_doors(&registry, clock.clone());
+        let joining = link.open_doors(&registry, clock.clone(), random.clone());
 
         let budget = MemoryBudget::new("requests", config.memory.0, MEMORY_WAITERS_MAX);
         let accept_degraded = config.degraded_writes == DegradedWrites::Accept;
@@ -340,6 +337,7 @@ impl Node {
             identity,
             meta: meta.clone(),
             link: link.clone(),
+            joining,
             gossip: following.gossip().clone(),
             registry,
             store,

@@ -107,7 +107,8 @@ pub const DIE_WITH_PARENT_VARIABLE: &str = "SHOAL_DIE_WITH_PARENT";
 /// Asks for SIGTERM when the parent dies, where the parent wants that.
 pub fn die_with_parent_if_told() {
     if std::env::var_os(DIE_WITH_PARENT_VARIABLE).is_some()
-        && let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        && let Err(error) =
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
     {
         tracing::warn!(%error, "this node will not end with the process that started it");
     }

@@ -122,8 +122,11 @@ impl Demo {
         let stopped = super::stop_signal()?;
         let fleet = Fleet::start(&order, clock.clone(), random.clone()).await?;
         let endpoints = fleet.endpoints();
-        let authority = self.tls.then(|| dir.join("node-1/drive-1")
-            .join(crate::certificate::TLS_FOLDER).join(crate::certificate::AUTHORITY_FILE));
+        let authority = self.tls.then(|| {
+            dir.join("node-1/drive-1")
+                .join(crate::certificate::TLS_FOLDER)
+                .join(crate::certificate::AUTHORITY_FILE)
+        });
         let region = Config::default().s3.region;
         // Through the last node what the first one was asked for must be there, too.
         let client = S3Client {
@@ -168,8 +171,10 @@ impl Demo {
             if self.ephemeral {
                 println!("\nThe data is deleted at the end.");
             }
-            let bundle =
-                authority.as_ref().map(|path| format!("AWS_CA_BUNDLE={} ", path.display())).unwrap_or_default();
+            let bundle = authority
+                .as_ref()
+                .map(|path| format!("AWS_CA_BUNDLE={} ", path.display()))
+                .unwrap_or_default();
             println!(
                 "\nCopy a file into it:\n\n  {bundle}AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} \
                  AWS_DEFAULT_REGION={region} \\\n  aws --endpoint-url {} s3 cp README.md s3://{DEMO_BUCKET}/\n",

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use membership::Ticket;
 use serde_json::json;
 use sys::{RealClock, RealRandom};
 use zeroize::Zeroizing;
@@ -16,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Failure;
 use crate::config::{self, RPC_PORT_DEFAULT};
 use crate::founding::Founding;
-use crate::grid::{Joining, join, multicast_of, reachable};
+use crate::grid::{JoinBy, Joining, join, multicast_of, reachable};
 
 /// Makes this host a member of a grid.
 #[derive(Args)]
@@ -25,8 +24,11 @@ pub struct Join {
     #[arg(long = "drive", value_name = "PATH", required = true)]
     drives: Vec<PathBuf>,
     /// The ticket; other users of this host can see it here: better --ticket-file
-    #[arg(long, value_name = "TICKET", required_unless_present = "ticket_file")]
+    #[arg(long, value_name = "TICKET", required_unless_present_any = ["ticket_file", "pair"])]
     ticket: Option<String>,
+    /// Without a ticket: shows a code that a person compares with `shoal pair show` on a member
+    #[arg(long, conflicts_with_all = ["ticket", "ticket_file"])]
+    pair: bool,
     /// A file that holds the ticket
     #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
     ticket_file: Option<PathBuf>,
@@ -63,14 +65,23 @@ impl Join {
     /// Runs to completion.
     pub async fn run(self) -> Result<(), Failure> {
         crate::logging::start("warn", config::LogFormat::Text);
-        let text = Zeroizing::new(match (&self.ticket, &self.ticket_file) {
-            (Some(ticket), _) => ticket.clone(),
+        let text = match (&self.ticket, &self.ticket_file) {
+            (Some(ticket), _) => Some(Zeroizing::new(ticket.clone())),
             (None, Some(path)) => {
-                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
+                let read = std::fs::read_to_string(path);
+                Some(Zeroizing::new(read.map_err(|error| format!("{}: {error}", path.display()))?))
             }
-            (None, None) => return Err("name a ticket: --ticket or --ticket-file".into()),
-        });
-        let ticket: Ticket = text.trim().parse()?;
+            (None, None) => None,
+        };
+        let door = match text {
+            Some(text) => JoinBy::Ticket(text.trim().parse()?),
+            None => JoinBy::Pairing(Box::new(|code, grid| {
+                println!("code  {code}\ngrid  {grid}");
+                println!(
+                    "Compare it with `shoal pair show` on a member, and confirm it there within five minutes."
+                );
+            })),
+        };
         let listen = self.rpc_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], RPC_PORT_DEFAULT)));
         let config_path = std::path::absolute(&self.config)?;
         let mut config_file =
@@ -86,7 +97,7 @@ impl Join {
         };
         let order = Joining {
             folders,
-            ticket,
+            door,
             peers: self.peers,
             multicast: Some(multicast_of(listen)),
             addresses: reachable(listen, &[]),

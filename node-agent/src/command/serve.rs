@@ -13,7 +13,7 @@ use super::Failure;
 use crate::config::Config;
 use crate::drives::{DiscoveryError, discover};
 use crate::founding::Founding;
-use crate::grid::{Joining, join, multicast_of, reachable};
+use crate::grid::{JoinBy, Joining, join, multicast_of, reachable};
 use crate::node::Node;
 
 /// A board may be plugged in before its grid is.
@@ -83,7 +83,7 @@ async fn join_if_told(config: &Config) -> Result<(), Failure> {
             allow_not_empty: false,
             same_file_system_ok: config.drives_are_domains,
         },
-        ticket: text.trim().parse()?,
+        door: JoinBy::Ticket(text.trim().parse()?),
         peers: config.rpc.peers.clone(),
         multicast: config.rpc.multicast.then(|| multicast_of(config.rpc.listen)),
         addresses: if config.rpc.advertise.is_empty() {

@@ -17,7 +17,8 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, GridId, NodeId};
 use keyring::RootKey;
 use membership::{
-    Admission, Announcement, Applicant, Discovery, DiscoveryConfig, Door, Interfaces, JoinError, Presence, Ticket,
+    Admission, Announcement, Applicant, Discovery, DiscoveryConfig, Door, Interfaces, JoinError,
+    PAIRING_LIFETIME, PairingCode, Presence, Ticket,
 };
 use rpc::{Method, NodeKey, NodeKeyError, RpcError, Stranger, dial_stranger};
 use sys::{Clock, Random};
@@ -33,12 +34,60 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Between two rounds over all addresses.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
+/// What lets a node in.
+pub enum JoinBy {
+    /// A ticket.
+    Ticket(Ticket),
+    /// A person, who compares this code with the one that a member shows. Told the code and the grid.
+    Pairing(Box<dyn Fn(PairingCode, GridId) + Send + Sync>),
+}
+
+impl JoinBy {
+    fn grid(&self) -> Option<GridId> {
+        match self {
+            Self::Ticket(ticket) => Some(ticket.grid),
+            Self::Pairing(_) => None,
+        }
+    }
+
+    fn peers(&self) -> &[SocketAddr] {
+        match self {
+            Self::Ticket(ticket) => &ticket.peers,
+            Self::Pairing(_) => &[],
+        }
+    }
+
+    /// Asks one member; `None`: a person has not decided in time.
+    async fn ask(
+        &self,
+        door: &dyn Door,
+        me: &Applicant,
+        random: &dyn Random,
+    ) -> Result<Option<Admission>, JoinError> {
+        match self {
+            Self::Ticket(ticket) => membership::join(door, ticket, me).await.map(Some),
+            Self::Pairing(show) => {
+                let pairing = membership::pair(door, me, random).await?;
+                show(pairing.code(), pairing.list().list().grid);
+                let until = tokio::time::Instant::now() + PAIRING_LIFETIME;
+                while tokio::time::Instant::now() < until {
+                    if let Some(admission) = pairing.admitted().await? {
+                        return Ok(Some(admission));
+                    }
+                    tokio::time::sleep(ROUND_PAUSE).await;
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
 /// What to join with.
 pub struct Joining {
     /// The folders, and where the root key goes: as in a founding.
     pub folders: Founding,
-    /// The ticket.
-    pub ticket: Ticket,
+    /// What lets this node in.
+    pub door: JoinBy,
     /// Members to ask, beside those that the ticket names: `HOST:PORT`.
     pub peers: Vec<String>,
     /// Look for members by multicast DNS, over these interfaces?
@@ -85,6 +134,9 @@ pub enum JoiningError {
     /// The grid refused, or is a false one.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The codes were not confirmed.
+    #[error("nobody confirmed the code on the member in time; run it again when somebody is there")]
+    NotConfirmed,
     /// Nobody answered.
     #[error("no member of the grid answered: {0}")]
     Silence(RpcError),
@@ -92,7 +144,9 @@ pub enum JoiningError {
     #[error("the root key that the grid sent: {0}")]
     RootKey(#[from] keyring::KeyringError),
     /// A file could not be written.
-    #[error("writing {path}: {source}; this node was admitted and lost its identity: remove it from the grid, and join again")]
+    #[error(
+        "writing {path}: {source}; this node was admitted and lost its identity: remove it from the grid, and join again"
+    )]
     Io {
         /// Which.
         path: PathBuf,
@@ -139,12 +193,15 @@ pub async fn join(
         .iter()
         .map(|drive| KnownDrive { id: DriveId::from(random.id()), path: drive.path.clone(), failed: None })
         .collect();
-    let identity = NodeFile::generate(order.ticket.grid, known.clone())?;
+    // The grid is known for certain once it has admitted this node.
+    let unknown = GridId::from_bytes([0; 16]);
+    let mut identity = NodeFile::generate(order.door.grid().unwrap_or(unknown), known.clone())?;
     let key = NodeKey::from_pkcs8(&identity.key_document())?;
-    let admission = ask(order, &key, clock.clone()).await?;
+    let admission = ask(order, &key, clock.clone(), &*random).await?;
     let root_key = RootKey::decode(&admission.root_key)?;
 
     let grid = admission.grid;
+    identity.grid = grid;
     let mut key_files = Vec::new();
     if let Some(path) = &order.folders.key_file {
         root_key.save(path)?;
@@ -172,7 +229,12 @@ pub async fn join(
 }
 
 /// Asks one member after the other until one admits this node or the grid refuses it.
-async fn ask(order: &Joining, key: &NodeKey, clock: Arc<dyn Clock>) -> Result<Admission, JoiningError> {
+async fn ask(
+    order: &Joining,
+    key: &NodeKey,
+    clock: Arc<dyn Clock>,
+    random: &dyn Random,
+) -> Result<Admission, JoiningError> {
     let discovery = Discovery::start(
         Announcement {
             node: key.node(),
@@ -205,14 +267,17 @@ async fn ask(order: &Joining, key: &NodeKey, clock: Arc<dyn Clock>) -> Result<Ad
         let mut last = JoiningError::NoPeer;
         // Hints: whom a key makes a member of the ticket's grid is found out by asking.
         let found = discovery.found();
-        let of_grid = found.iter().filter(|one| one.grid.is_none_or(|grid| grid == order.ticket.grid));
+        let of_grid = found
+            .iter()
+            .filter(|one| one.grid.is_none_or(|grid| order.door.grid().is_none_or(|wanted| grid == wanted)));
         let mut known = BTreeSet::new();
-        let peers = order.ticket.peers.iter().chain(of_grid.flat_map(|one| &one.addresses));
+        let peers = order.door.peers().iter().chain(of_grid.flat_map(|one| &one.addresses));
         let peers: Vec<SocketAddr> = peers.copied().filter(|peer| known.insert(*peer)).collect();
         for peer in peers {
             match dial_stranger(peer, key, DIAL_TIMEOUT).await {
-                Ok(stranger) => match membership::join(&StrangersDoor(stranger), &order.ticket, &me).await {
-                    Ok(admission) => return Ok(admission),
+                Ok(stranger) => match order.door.ask(&StrangersDoor(stranger), &me, random).await {
+                    Ok(Some(admission)) => return Ok(admission),
+                    Ok(None) => return Err(JoiningError::NotConfirmed),
                     Err(error @ (JoinError::Call { .. } | JoinError::Answer { .. })) => last = error.into(),
                     // Others may be of the right grid all the same.
                     Err(error @ (JoinError::FalseGrid { .. } | JoinError::NotAMember(_))) => {

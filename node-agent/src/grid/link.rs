@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunk_store::ChunkStore;
-use grid_types::{DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score, Timestamp};
+use grid_types::{
+    DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score, ShardId, Timestamp,
+};
 use membership::{
-    Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, Interfaces, JoinService, Liveness, MemberList,
-    NewMember, NodeState, Presence, SignedList, merge, usable_addresses,
+    Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, Interfaces, JoinService, Liveness,
+    MemberList, NewMember, NodeState, Presence, SignedList, merge, usable_addresses,
 };
 use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
@@ -181,9 +183,14 @@ impl GridLink {
         }
     }
 
-    /// Tickets are taken from now on.
-    pub fn open_doors(&self, registry: &GridRegistry, clock: Arc<dyn Clock>) {
-        JoinService::new(Arc::new(registry.clone()), clock, self.public_key).open(&self.services);
+    /// Tickets are taken, and nodes that want to pair are heard, from now on.
+    pub fn open_doors(
+        &self,
+        registry: &GridRegistry,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Arc<JoinService> {
+        JoinService::new(Arc::new(registry.clone()), clock, random, self.public_key).open(&self.services)
     }
 
     /// Addresses of members: what they say now, then what the list says.
@@ -200,8 +207,10 @@ impl GridLink {
     /// Begins to follow; what there is now is published before it returns.
     pub async fn follow(self: Arc<Self>, followed: Followed) -> Following {
         let started = followed.clock.now();
-        let state =
-            NodeState { incarnation: followed.incarnation, ..self.own_state(&followed.local.load(), started) };
+        let state = NodeState {
+            incarnation: followed.incarnation,
+            ..self.own_state(&followed.local.load(), started)
+        };
         let gossip = Arc::new(Gossip::start(
             state,
             self.network(),
@@ -356,7 +365,10 @@ impl Follower {
     fn others_know_more(&self) -> bool {
         let known = self.link.members.list().map_or(0, |list| list.list().epoch);
         let view = self.gossip.view();
-        view.members.values().filter_map(|member| member.state.as_ref()).any(|state| state.member_list_epoch > known)
+        view.members
+            .values()
+            .filter_map(|member| member.state.as_ref())
+            .any(|state| state.member_list_epoch > known)
     }
 
     async fn adopt(&mut self, list: SignedList) {
@@ -393,9 +405,10 @@ impl Follower {
             self.published = (local.epoch, list.epoch);
             self.gossip.publish(self.link.own_state(&local, self.started)).await;
         }
-        let said = view.members.iter().filter_map(|(node, member)| {
-            Some((*node, member.state.as_ref()?.addresses.clone()))
-        });
+        let said = view
+            .members
+            .iter()
+            .filter_map(|(node, member)| Some((*node, member.state.as_ref()?.addresses.clone())));
         let mut said: BTreeMap<NodeId, Vec<SocketAddr>> = said.collect();
         for found in self.discovery.found().iter() {
             if let Some(node) = found.node {
@@ -412,6 +425,13 @@ impl Follower {
                 })
         };
         self.followed.meta.peers().set_members(meta_members(list, &alive));
+        // Who leads the root shard answers `shoal.local` for all: there is one, and it moves when it dies.
+        let mut reachable = Vec::new();
+        if self.followed.meta.leads(ShardId::ROOT) {
+            let living = list.current().filter(|member| alive(member.node));
+            reachable = living.flat_map(|member| &member.addresses).map(SocketAddr::ip).collect();
+        }
+        self.discovery.answer_grid_name(reachable);
         let mut merged = merge(list, &view, me, &local);
         for drive in &self.recorded {
             if drive.node != me && list.member(drive.node).is_some() && merged.drive(drive.id).is_none() {

@@ -136,7 +136,7 @@ impl GridRegistry {
 
     async fn stored(&self) -> Result<Option<(SignedList, u64)>, RegistryFailure> {
         let Some(record) = self.meta.record(RecordKind::Setting, LIST).await? else { return Ok(None) };
-        Ok(Some((SignedList::verify_own_copy(&record.value)?, record.generation)))
+        Ok(Some((SignedList::verify_any(&record.value)?, record.generation)))
     }
 
     async fn ca(&self) -> Result<GridCa, RegistryFailure> {
@@ -227,6 +227,13 @@ impl GridRegistry {
         record: TicketRecord,
         new: NewMember,
     ) -> Result<Member, AdmitError> {
+        let ticket = ticket_key(record.id);
+        let used = setting(&ticket, Expect::Generation(ticket_generation), Some(record.encode()));
+        self.admit_new(vec![used], new).await
+    }
+
+    /// Adds a member that is not in the list yet, together with other records; one that is has its row for an answer.
+    async fn admit_new(&self, mut others: Vec<RecordWrite>, new: NewMember) -> Result<Member, AdmitError> {
         let node = new.node();
         let record_of_node = NodeRecord {
             public_key: HEXLOWER.encode(&new.public_key),
@@ -235,16 +242,18 @@ impl GridRegistry {
             added: new.added,
         };
         let encoded = records::encode(&record_of_node).map_err(|error| failed(error.into()))?;
-        let others = vec![
-            setting(&ticket_key(record.id), Expect::Generation(ticket_generation), Some(record.encode())),
-            RecordWrite {
-                kind: RecordKind::Node,
-                key: node.as_bytes().to_vec(),
-                expect: Expect::Absent,
-                value: Some(encoded),
-            },
-        ];
-        self.changed_row(node, |list| list.with(new.clone()).map(Some), others).await.map_err(failed)
+        others.push(RecordWrite {
+            kind: RecordKind::Node,
+            key: node.as_bytes().to_vec(),
+            expect: Expect::Absent,
+            value: Some(encoded),
+        });
+        let by_order = others.len() == 1;
+        let next = |list: &MemberList| match list.member(node) {
+            Some(_) if by_order => Ok(None),
+            _ => list.with(new.clone()).map(Some),
+        };
+        self.changed_row(node, next, others).await.map_err(failed)
     }
 }
 
@@ -281,6 +290,12 @@ impl Registry for GridRegistry {
         // A task of its own: carried out or not, whoever waits for it.
         let this = self.clone();
         let task = tokio::spawn(async move { this.try_admit(generation, record, member).await });
+        async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
+    }
+
+    fn admit_by_order(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let this = self.clone();
+        let task = tokio::spawn(async move { this.admit_new(Vec::new(), member).await });
         async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
     }
 

@@ -145,6 +145,15 @@ impl Node for SmallNode {
     fn continue_without(&self, node: NodeId) -> NodeAnswer<'_, ()> {
         self.ordered(format!("continue without {node}"), ())
     }
+    fn pairing(&self) -> NodeAnswer<'_, Pairing> {
+        self.ordered("pairing".to_owned(), Pairing::default())
+    }
+    fn confirm_pairing(&self, order: ConfirmPairing) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("pair {}", order.code), ())
+    }
+    fn refuse_pairing(&self) -> NodeAnswer<'_, ()> {
+        self.ordered("refuse pairing".to_owned(), ())
+    }
     fn tickets(&self) -> NodeAnswer<'_, Vec<TicketInfo>> {
         self.ordered("tickets".to_owned(), Vec::new())
     }

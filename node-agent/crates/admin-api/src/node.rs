@@ -4,9 +4,9 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo,
-    QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
-    TicketInfo, VerifyReport,
+    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
+    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
+    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo, VerifyReport,
 };
 use crate::{AdminError, NodeSample, OperatorKeyHash};
 
@@ -50,6 +50,12 @@ pub trait Node: Send + Sync + 'static {
     fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>>;
     /// Takes a member out of the grid, for good.
     fn remove_node(&self, node: NodeId) -> NodeAnswer<'_, ()>;
+    /// The node that waits to be paired here, if one does.
+    fn pairing(&self) -> NodeAnswer<'_, Pairing>;
+    /// Makes it a member where the code is the one that it shows, too.
+    fn confirm_pairing(&self, order: ConfirmPairing) -> NodeAnswer<'_, ()>;
+    /// Sends it away.
+    fn refuse_pairing(&self) -> NodeAnswer<'_, ()>;
     /// Tickets, used-up and expired ones too.
     fn tickets(&self) -> NodeAnswer<'_, Vec<TicketInfo>>;
     /// Makes one.

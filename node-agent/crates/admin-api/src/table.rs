@@ -81,7 +81,14 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     row!("LockDrive", POST, "/v1/drives/{id}/lock", Operator, "No new chunks there", ops::drives::lock),
     row!("UnlockDrive", POST, "/v1/drives/{id}/unlock", Operator, "Ends a lock", ops::drives::unlock),
-    row!("DrainDrive", POST, "/v1/drives/{id}/drain", Operator, "Its chunks move away, it leaves", ops::drives::drain),
+    row!(
+        "DrainDrive",
+        POST,
+        "/v1/drives/{id}/drain",
+        Operator,
+        "Its chunks move away, it leaves",
+        ops::drives::drain
+    ),
     row!("VerifyDrive", POST, "/v1/drives/{id}/verify", Operator, "Reads every chunk", ops::drives::verify),
     row!("ListNodes", GET, "/v1/nodes", Operator, "Members of the grid", ops::nodes::list),
     row!(
@@ -101,6 +108,30 @@ pub static OPERATIONS: &[Operation] = &[
         ops::nodes::continue_without
     ),
     row!("Locate", POST, "/v1/locate", Operator, "Where the chunks of an object are", ops::nodes::locate),
+    row!(
+        "ShowPairing",
+        GET,
+        "/v1/pairing",
+        Operator,
+        "The node that waits to be paired here",
+        ops::pairing::show
+    ),
+    row!(
+        "ConfirmPairing",
+        POST,
+        "/v1/pairing/confirm",
+        Operator,
+        "Makes the waiting node a member",
+        ops::pairing::confirm
+    ),
+    row!(
+        "RefusePairing",
+        POST,
+        "/v1/pairing/refuse",
+        Operator,
+        "Sends the waiting node away",
+        ops::pairing::refuse
+    ),
     row!("ListTickets", GET, "/v1/tickets", Operator, "Tickets without secrets", ops::tickets::list),
     row!(
         "CreateTicket",

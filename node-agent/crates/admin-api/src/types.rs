@@ -429,6 +429,34 @@ impl std::fmt::Debug for NewTicket {
     }
 }
 
+/// `GET /v1/pairing`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pairing {
+    /// The node that waits; one at a time.
+    pub waiting: Option<WaitingNode>,
+}
+
+/// A node that wants to become a member without a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingNode {
+    /// Its id.
+    pub node: NodeId,
+    /// What it calls itself.
+    pub name: String,
+    /// What it must show, too; none for a moment.
+    pub code: Option<String>,
+}
+
+/// `POST /v1/pairing/confirm`: a person has seen the same code on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmPairing {
+    /// The node.
+    pub node: NodeId,
+    /// The code.
+    pub code: String,
+}
+
 /// `GET /v1/tickets`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TicketList {

@@ -19,8 +19,8 @@ mod merge;
 mod ticket;
 
 pub use discovery::{
-    Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, Interfaces, MDNS_PORT, PEERS_MAX, Presence,
-    Source, usable_addresses,
+    Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, GRID_ADDRESSES_MAX, Interfaces, MDNS_PORT,
+    PEERS_MAX, Presence, Source, usable_addresses,
 };
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,
@@ -29,8 +29,9 @@ pub use gossip::{
 pub use grid_ca::{CaKeyError, CaPin, CaPublicKey, GridCa, KEY_BYTES, SIGNATURE_BYTES, node_id, pin};
 pub use join::{
     Admission, AdmitError, Applicant, Door, FAILURE_WINDOW, FAILURES_MAX, JOIN_MESSAGE_BYTES_MAX, JoinError,
-    JoinSecrets, JoinService, ROOT_KEY_BYTES_MAX, Registry, RegistryError, SERVICE as JOIN_SERVICE,
-    SETTINGS_BYTES_MAX, THROTTLED_SOURCES_MAX, enrol, join,
+    JoinSecrets, JoinService, PAIRING_LIFETIME, PAIRINGS_MAX, PairingApplicant, PairingCode, PendingPairing,
+    ROOT_KEY_BYTES_MAX, Registry, RegistryError, SERVICE as JOIN_SERVICE, SETTINGS_BYTES_MAX,
+    THROTTLED_SOURCES_MAX, enrol, join, pair,
 };
 pub use member_list::{
     ADDRESSES_MAX, ChangeError, LIST_BYTES_MAX, ListError, MEMBERS_MAX, Member, MemberList, NAME_BYTES_MAX,
@@ -38,6 +39,6 @@ pub use member_list::{
 };
 pub use merge::merge;
 pub use ticket::{
-    DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId, TicketIdError,
-    TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
+    DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId,
+    TicketIdError, TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
 };

@@ -294,23 +294,17 @@ impl SignedList {
 
     /// Reads a list signed by the CA with this pin. The list itself says the key; the pin says whether to believe it.
     pub fn verify_pinned(bytes: &[u8], pin: &CaPin) -> Result<Self, ListError> {
-        let (_, body) = split(bytes)?;
-        // Grid, epoch, then the key: enough of the format to find the key before anything is trusted.
-        let ((_, _, ca), _) = postcard::take_from_bytes::<(GridId, u64, CaPublicKey)>(body)
-            .map_err(|_| ListError::Content("is cut short or damaged"))?;
+        let ca = claimed_ca(bytes)?;
         if grid_ca::pin(&ca) != *pin {
             return Err(ListError::Pin);
         }
         Self::verify(bytes, &ca)
     }
 
-    /// Reads this node's own copy, or the root shard's: it says by itself which CA signed it, so this finds damage and
-    /// no forgery by who can write there.
-    pub fn verify_own_copy(bytes: &[u8]) -> Result<Self, ListError> {
-        let (_, body) = split(bytes)?;
-        let ((_, _, ca), _) = postcard::take_from_bytes::<(GridId, u64, CaPublicKey)>(body)
-            .map_err(|_| ListError::Content("is cut short or damaged"))?;
-        Self::verify(bytes, &ca)
+    /// Reads a list signed by whatever CA it names: of some grid, which somebody else must say is the right one. For this
+    /// node's own copy and the root shard's, where it finds damage, and no forgery by who can write there.
+    pub fn verify_any(bytes: &[u8]) -> Result<Self, ListError> {
+        Self::verify(bytes, &claimed_ca(bytes)?)
     }
 
     /// What to use after somebody offered `bytes`: `Some` if that is newer than this one, `None` if it is the same.
@@ -348,6 +342,14 @@ impl std::ops::Deref for SignedList {
     fn deref(&self) -> &MemberList {
         &self.list
     }
+}
+
+/// The CA that a list names. Grid, epoch, then the key: enough of the format to find it before anything is trusted.
+fn claimed_ca(bytes: &[u8]) -> Result<CaPublicKey, ListError> {
+    let (_, body) = split(bytes)?;
+    let ((_, _, ca), _) = postcard::take_from_bytes::<(GridId, u64, CaPublicKey)>(body)
+        .map_err(|_| ListError::Content("is cut short or damaged"))?;
+    Ok(ca)
 }
 
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), ListError> {

@@ -19,7 +19,7 @@ use super::store::{DemoKeys, DemoStore};
 use crate::client::{AdminAddress, AdminClient};
 use crate::command::Failure;
 use crate::founding::Founding;
-use crate::grid::{Joining, join, multicast_of};
+use crate::grid::{JoinBy, Joining, join, multicast_of};
 use crate::process::DIE_WITH_PARENT_VARIABLE;
 
 /// For a node to start and to become ready.
@@ -105,7 +105,7 @@ impl Fleet {
                             allow_not_empty: false,
                             same_file_system_ok: true,
                         },
-                        ticket: ticket.ticket.parse()?,
+                        door: JoinBy::Ticket(ticket.ticket.parse()?),
                         peers: Vec::new(),
                         multicast: Some(multicast_of(rpc)),
                         addresses: vec![rpc],
@@ -132,8 +132,7 @@ impl Fleet {
 
     /// A ticket for one node, from the first one.
     async fn ticket(&self) -> Result<NewTicket, Failure> {
-        let order =
-            CreateTicket { uses: 1, valid_seconds: TICKET_SECONDS, drives: "image-data".to_owned() };
+        let order = CreateTicket { uses: 1, valid_seconds: TICKET_SECONDS, drives: "image-data".to_owned() };
         let first = self.nodes.first().ok_or("no node runs")?;
         Ok(first.client()?.order("/v1/tickets", &order).await?)
     }

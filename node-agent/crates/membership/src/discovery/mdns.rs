@@ -1,5 +1,6 @@
 //! Multicast DNS through `mdns-sd`: the library's thread is watched, and started again when it dies.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ const ORDER_PAUSE: Duration = Duration::from_millis(50);
 const GOODBYE_STEP: Duration = Duration::from_secs(1);
 const GOODBYE_SENT: Duration = Duration::from_millis(150);
 
+/// The common name of the grid, and the service that it is shown with: browsers list it.
+const GRID_HOST: &str = "shoal.local.";
+const GRID_TYPE: &str = "_http._tcp.local.";
+
 /// Where tests find the running daemon, to end it.
 #[cfg(test)]
 pub(super) type DaemonSlot = Arc<parking_lot::Mutex<Option<ServiceDaemon>>>;
@@ -40,6 +45,8 @@ pub(super) type DaemonSlot = Arc<parking_lot::Mutex<Option<ServiceDaemon>>>;
 pub(super) struct Responder {
     pub(super) table: Arc<Table>,
     pub(super) announced: watch::Receiver<Announcement>,
+    /// Addresses that this node answers `shoal.local` with.
+    pub(super) grid_addresses: watch::Receiver<Vec<IpAddr>>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) interfaces: Interfaces,
     pub(super) port: u16,
@@ -88,6 +95,7 @@ impl Responder {
         daemon.order(|daemon| daemon.disable_interface(unwanted.clone())).await?;
         let told = daemon.order(ServiceDaemon::monitor).await?;
         let mut name = self.show(&daemon).await?;
+        let mut grid_name = self.show_grid(&daemon).await?;
         let mut events = daemon.order(|daemon| daemon.browse(SERVICE_TYPE)).await?;
         let mut round = tokio::time::interval(ROUND);
         round.tick().await;
@@ -130,7 +138,19 @@ impl Responder {
                     }
                     Err(_) => return Ok(End::Stopped),
                 },
+                changed = self.grid_addresses.changed() => match changed {
+                    Ok(()) => {
+                        if let Some(old) = grid_name {
+                            daemon.withdraw(&old).await;
+                        }
+                        grid_name = self.show_grid(&daemon).await?;
+                    }
+                    Err(_) => return Ok(End::Stopped),
+                },
                 () = super::stop(&mut stopped) => {
+                    if let Some(name) = grid_name {
+                        daemon.withdraw(&name).await;
+                    }
                     daemon.withdraw(&name).await;
                     return Ok(End::Stopped);
                 }
@@ -154,6 +174,24 @@ impl Responder {
         let name = info.get_fullname().to_owned();
         daemon.order(|daemon| daemon.register(info.clone())).await?;
         Ok(name)
+    }
+
+    /// Shows the grid under its common name, if that is this node's to do; returns the full name of the instance.
+    async fn show_grid(&mut self, daemon: &Daemon) -> Result<Option<String>, Error> {
+        let addresses = self.grid_addresses.borrow_and_update().clone();
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        let announcement = self.announced.borrow().clone();
+        let port = announcement.api_port.unwrap_or(announcement.port);
+        let instance = format!("shoal-grid-{}", announcement.node);
+        let none: &[(&str, &str)] = &[];
+        let mut info = ServiceInfo::new(GRID_TYPE, &instance, GRID_HOST, addresses.as_slice(), port, none)?;
+        // With probing, a holder of the lease before this one would make the library choose another name, for good.
+        info.set_requires_probe(false);
+        let name = info.get_fullname().to_owned();
+        daemon.order(|daemon| daemon.register(info.clone())).await?;
+        Ok(Some(name))
     }
 
     /// False where an instance came without what it says of itself.

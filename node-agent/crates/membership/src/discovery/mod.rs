@@ -10,6 +10,7 @@ mod mdns;
 mod names;
 mod table;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ use table::Table;
 pub const MDNS_PORT: u16 = 5353;
 /// Names that are resolved.
 pub const PEERS_MAX: usize = 64;
+/// Addresses behind `shoal.local`: they must fit one packet, and a client tries few.
+pub const GRID_ADDRESSES_MAX: usize = 16;
 /// The goodbye is given so long, all in all.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -64,6 +67,7 @@ impl Default for DiscoveryConfig {
 pub struct Discovery {
     found: watch::Receiver<Arc<Vec<Found>>>,
     announcement: watch::Sender<Announcement>,
+    grid_name: watch::Sender<Vec<IpAddr>>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     #[cfg(test)]
@@ -77,6 +81,7 @@ impl Discovery {
         let (table, found) = Table::new(own, clock);
         let table = Arc::new(table);
         let (announcement, announced) = watch::channel(announcement);
+        let (grid_name, grid_addresses) = watch::channel(Vec::new());
         let (stop, stopped) = watch::channel(false);
         let mut tasks = Vec::new();
         #[cfg(test)]
@@ -85,6 +90,7 @@ impl Discovery {
             let responder = Responder {
                 table: Arc::clone(&table),
                 announced,
+                grid_addresses,
                 stopped: stopped.clone(),
                 interfaces: config.interfaces,
                 port: config.port,
@@ -99,6 +105,7 @@ impl Discovery {
         Self {
             found,
             announcement,
+            grid_name,
             stop,
             tasks: Mutex::new(tasks),
             #[cfg(test)]
@@ -112,6 +119,19 @@ impl Discovery {
             let next = Announcement { node: current.node, ..announcement };
             let changed = *current != next;
             *current = next;
+            changed
+        });
+    }
+
+    /// Answers `shoal.local` with these addresses from now on: those of all healthy nodes. None: no longer. For the one node
+    /// that holds the lease; two that answer contradict each other. Those beyond `GRID_ADDRESSES_MAX` are left out.
+    pub fn answer_grid_name(&self, mut addresses: Vec<IpAddr>) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(GRID_ADDRESSES_MAX);
+        self.grid_name.send_if_modified(|current| {
+            let changed = *current != addresses;
+            *current = addresses;
             changed
         });
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use grid_types::GridId;
-use mdns_sd::ServiceInfo;
+use mdns_sd::{HostnameResolutionEvent, IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
 use sys::RealClock;
 
 use super::*;
@@ -80,6 +80,45 @@ async fn two_nodes_find_each_other_see_changes_and_survive_the_librarys_death() 
     daemon.shutdown().unwrap().recv_async().await.unwrap();
     two.announce(announcement(2, Presence::Join));
     until(&one, "a change after the restart", shows(2, Presence::Join)).await;
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+/// The addresses of `shoal.local`, as a client on this net sees them, until they are as wanted.
+async fn resolves(daemon: &ServiceDaemon, wanted: Ipv4Addr) -> bool {
+    let answers = daemon.resolve_hostname("shoal.local.", Some(20_000)).unwrap();
+    while let Ok(event) = answers.recv_async().await {
+        match event {
+            HostnameResolutionEvent::AddressesFound(_, found)
+                if found.iter().any(|ip| ip.to_ip_addr() == IpAddr::V4(wanted)) =>
+            {
+                daemon.stop_resolve_hostname("shoal.local.").unwrap();
+                return true;
+            }
+            HostnameResolutionEvent::SearchTimeout(_) => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn the_holder_of_the_lease_answers_for_the_grid_and_the_next_one_takes_over() {
+    if let Some(why) = no_multicast() {
+        println!("skipped: multicast does not pass over the loopback here: {why}");
+        return;
+    }
+    let port = 21_354;
+    let (one, two) = (start(1, Presence::Up, port), start(2, Presence::Up, port));
+    let client = ServiceDaemon::new_with_port(port).unwrap();
+    let unwanted = IfPredicate::new(|interface| !interface.is_loopback());
+    client.disable_interface(IfKind::Predicate(unwanted)).unwrap();
+    one.answer_grid_name(vec![Ipv4Addr::new(127, 0, 0, 1).into()]);
+    assert!(resolves(&client, Ipv4Addr::new(127, 0, 0, 1)).await);
+    one.answer_grid_name(Vec::new());
+    two.answer_grid_name(vec![Ipv4Addr::new(127, 0, 0, 2).into(), Ipv4Addr::new(127, 0, 0, 3).into()]);
+    assert!(resolves(&client, Ipv4Addr::new(127, 0, 0, 3)).await, "the next holder");
+    client.shutdown().unwrap();
     one.shutdown().await;
     two.shutdown().await;
 }

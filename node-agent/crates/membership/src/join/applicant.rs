@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use grid_types::{ErrorCode, GridId, NodeId};
 use rpc::{Method, RpcError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::wire::{self, Admitted, ApplicantData, Prove};
@@ -117,17 +119,17 @@ pub enum JoinError {
 }
 
 /// What is known after the first answer: the peer is a member of the right grid.
-struct Greeted {
-    list: SignedList,
-    own_key: [u8; 32],
-    peer_key: [u8; 32],
+pub(super) struct Greeted {
+    pub(super) list: SignedList,
+    pub(super) own_key: [u8; 32],
+    pub(super) peer_key: [u8; 32],
 }
 
 /// Becomes a member through this door. Safe to repeat, and to drop and repeat: the same key is admitted once. The caller
 /// wipes its text of the ticket afterwards.
 pub async fn join(door: &dyn Door, ticket: &Ticket, me: &Applicant) -> Result<Admission, JoinError> {
     let failed = |source: RpcError| JoinError::Call { peer: door.peer(), source };
-    let greeted = greet(door, &ticket.ca_pin, Some(ticket.grid), me).await?;
+    let greeted = greet(door, Some(&ticket.ca_pin), Some(ticket.grid), me).await?;
     let applicant = postcard::to_allocvec(&data(me))
         .map_err(|error| failed(RpcError::not_sent(format!("an application: {error}"))))?;
     let message = wire::proved(&door.exporter(), &greeted.own_key, &greeted.peer_key, ticket.id, &applicant);
@@ -139,12 +141,12 @@ pub async fn join(door: &dyn Door, ticket: &Ticket, me: &Applicant) -> Result<Ad
 /// Takes up the place that an operator gave to this node's key in the grid with this pin. It may take no drive into service
 /// without another order. Safe to repeat, and to drop and repeat.
 pub async fn enrol(door: &dyn Door, pin: &CaPin, me: &Applicant) -> Result<Admission, JoinError> {
-    let greeted = greet(door, pin, None, me).await?;
+    let greeted = greet(door, Some(pin), None, me).await?;
     let question = wire::encode(&data(me)).map_err(|source| JoinError::Call { peer: door.peer(), source })?;
     ask(door, wire::ENROL, question, &greeted, DrivePolicy::Ask).await
 }
 
-fn data(me: &Applicant) -> ApplicantData {
+pub(super) fn data(me: &Applicant) -> ApplicantData {
     ApplicantData {
         name: me.name.clone(),
         addresses: me.addresses.clone(),
@@ -154,10 +156,28 @@ fn data(me: &Applicant) -> ApplicantData {
     }
 }
 
+/// Sees that the peer belongs to some grid, whose pin a person must confirm.
+pub(super) async fn greet_any(door: &dyn Door, me: &Applicant) -> Result<(CaPin, Greeted), JoinError> {
+    let greeted = greet(door, None, None, me).await?;
+    Ok((super::pairing::pin_of(&greeted.list), greeted))
+}
+
+/// One question, one answer, both encoded.
+pub(super) async fn exchange<A: DeserializeOwned>(
+    door: &dyn Door,
+    method: Method,
+    question: &impl Serialize,
+) -> Result<A, JoinError> {
+    let failed = |source: RpcError| JoinError::Call { peer: door.peer(), source };
+    let question = wire::encode(question).map_err(failed)?;
+    let answer = door.call(method, question.into(), CALL_DEADLINE).await.map_err(failed)?;
+    wire::decode(&answer).map_err(failed)
+}
+
 /// Sees that the peer belongs to the grid with this pin.
 async fn greet(
     door: &dyn Door,
-    pin: &CaPin,
+    pin: Option<&CaPin>,
     grid: Option<GridId>,
     me: &Applicant,
 ) -> Result<Greeted, JoinError> {
@@ -167,8 +187,11 @@ async fn greet(
     let peer_key: [u8; 32] = door.peer_public_key().try_into().map_err(|_| JoinError::Key)?;
     let hello = wire::encode(&()).map_err(failed)?;
     let shown = door.call(wire::HELLO, hello.into(), CALL_DEADLINE).await.map_err(failed)?;
-    let list =
-        SignedList::verify_pinned(&shown, pin).map_err(|source| JoinError::FalseGrid { peer, source })?;
+    let list = match pin {
+        Some(pin) => SignedList::verify_pinned(&shown, pin),
+        None => SignedList::verify_any(&shown),
+    };
+    let list = list.map_err(|source| JoinError::FalseGrid { peer, source })?;
     if grid.is_some_and(|grid| grid != list.grid) {
         return Err(JoinError::FalseGrid { peer, source: ListError::Grid(list.grid) });
     }
@@ -180,7 +203,7 @@ async fn greet(
 }
 
 /// Asks to be let in, and believes the answer as far as the list bears it out.
-async fn ask(
+pub(super) async fn ask(
     door: &dyn Door,
     method: Method,
     question: Vec<u8>,

@@ -48,6 +48,10 @@ pub trait Registry: Send + Sync + 'static {
         member: NewMember,
     ) -> BoxFuture<'_, Result<Member, AdmitError>>;
 
+    /// Adds the member to the list under the next number, by order of an operator. A node that is a member already is
+    /// answered with its row. Carried out or not even where the future is dropped.
+    fn admit_by_order(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>>;
+
     /// Makes the list say this of a member, besides its key, number and date; no change where it does already. Carried out
     /// or not even where the future is dropped.
     fn describe(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>>;

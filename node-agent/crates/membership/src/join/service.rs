@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::ErrorCode;
+use grid_types::{ErrorCode, NodeId};
 use parking_lot::Mutex;
 use rpc::{Body, Caller, RpcError, Service, Services, collect, once};
-use sys::Clock;
+use sys::{Clock, Random};
 
+use super::pairing::{PairingCode, Pairings, PendingPairing, pin_of};
 use super::registry::{AdmitError, Registry, RegistryError};
 use super::throttle::Throttle;
 use super::wire::{
@@ -35,17 +36,42 @@ struct Inner {
     clock: Arc<dyn Clock>,
     public_key: [u8; KEY_BYTES],
     throttle: Mutex<Throttle>,
+    pairings: Mutex<Pairings>,
+    random: Arc<dyn Random>,
 }
 
 impl JoinService {
     /// `public_key` is this node's: the one that TLS shows to strangers.
-    pub fn new(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>, public_key: [u8; KEY_BYTES]) -> Self {
-        Self { inner: Arc::new(Inner { registry, clock, public_key, throttle: Mutex::default() }) }
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        public_key: [u8; KEY_BYTES],
+    ) -> Self {
+        let (throttle, pairings) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { registry, clock, public_key, throttle, pairings, random }) }
+    }
+
+    /// The node that waits for a person to compare codes.
+    pub fn pending_pairing(&self) -> Option<PendingPairing> {
+        self.inner.pairings.lock().pending(self.inner.clock.since_boot())
+    }
+
+    /// A person saw this code on that node: it may join. False: no such node waits.
+    pub fn confirm_pairing(&self, node: NodeId, code: PairingCode) -> bool {
+        self.inner.pairings.lock().confirm(node, code, self.inner.clock.since_boot())
+    }
+
+    /// The codes differ, or nobody wants the node.
+    pub fn refuse_pairing(&self) {
+        self.inner.pairings.lock().end();
     }
 
     /// Opens the door: strangers reach it from now on, until `Services::remove(SERVICE)`.
-    pub fn open(self, services: &Services) {
-        services.add_open(SERVICE, Arc::new(self));
+    pub fn open(self, services: &Services) -> Arc<Self> {
+        let service = Arc::new(self);
+        services.add_open(SERVICE, Arc::clone(&service) as Arc<dyn Service>);
+        service
     }
 }
 
@@ -63,10 +89,15 @@ impl Service for JoinService {
                 "enrol" => tokio::spawn(async move { inner.enrol(&caller, &message).await })
                     .await
                     .map_err(|error| RpcError::unknown(format!("joining broke off: {error}")))??,
+                "pair" => inner.pair(&caller, &message)?,
+                "reveal" => inner.reveal(&caller, &message).await?,
+                "paired" => tokio::spawn(async move { inner.paired(&caller, &message).await })
+                    .await
+                    .map_err(|error| RpcError::unknown(format!("joining broke off: {error}")))??,
                 _ => {
                     return Err(RpcError::new(
                         ErrorCode::InvalidArgument,
-                        "joining knows hello, prove and enrol alone",
+                        "joining knows hello, prove, enrol, pair, reveal and paired alone",
                     ));
                 }
             };
@@ -92,10 +123,7 @@ impl Inner {
             ));
         }
         let prove: Prove = wire::decode(message)?;
-        let key: [u8; KEY_BYTES] = match caller.public_key.as_slice().try_into() {
-            Ok(key) if node_id(&caller.public_key) == caller.node => key,
-            _ => return Err(RpcError::new(ErrorCode::InvalidArgument, "a key that is not Ed25519")),
-        };
+        let key = key_of(caller)?;
         let data = ApplicantData::decode(&prove.applicant)?;
         let proved = wire::proved(&caller.exporter, &key, &self.public_key, prove.ticket, &prove.applicant);
         for _ in 0..ADMIT_TRIES {
@@ -197,6 +225,43 @@ impl Inner {
         Err(RpcError::new(ErrorCode::SlowDown, "the member list changes all the time: try again"))
     }
 
+    fn pair(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
+        let (key, begin, now) = (key_of(caller)?, wire::decode(message)?, self.clock.since_boot());
+        let commitment =
+            self.pairings.lock().begin(caller, key, &self.public_key, begin, self.random.as_ref(), now)?;
+        Ok(wire::encode(&commitment)?.into())
+    }
+
+    async fn reveal(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
+        let nonce: [u8; 32] = wire::decode(message)?;
+        let list = self.registry.list().await.map_err(unavailable)?;
+        let (pin, now) = (pin_of(&list), self.clock.since_boot());
+        let own = self.pairings.lock().reveal(caller, &self.public_key, pin, &nonce, now)?;
+        tracing::info!(node = %caller.node, address = %caller.address, "a node wants to pair: compare the codes");
+        Ok(wire::encode(&own)?.into())
+    }
+
+    async fn paired(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
+        let () = wire::decode(message)?;
+        let confirmed = self.pairings.lock().confirmed(caller, self.clock.since_boot())?;
+        let Some(data) = confirmed else {
+            return Err(RpcError::new(ErrorCode::ConditionalConflict, "nobody confirmed the code yet"));
+        };
+        let member = data.member(key_of(caller)?.to_vec(), self.clock.now());
+        // Until its time is up the pairing stays, so that a retry after a lost answer succeeds.
+        match self.registry.admit_by_order(member).await {
+            Ok(member) => {
+                tracing::info!(node = %member.node, number = member.number, "a node joined the grid by pairing");
+                self.welcome(member).await
+            }
+            Err(AdmitError::Conflict) => {
+                Err(RpcError::new(ErrorCode::ConditionalConflict, "the list changed meanwhile: ask again"))
+            }
+            Err(AdmitError::Change(error)) => Err(RpcError::new(ErrorCode::Conflict, error.to_string())),
+            Err(AdmitError::Registry(error)) => Err(unavailable(error)),
+        }
+    }
+
     async fn welcome(&self, member: Member) -> Result<Bytes, RpcError> {
         let secrets = self.registry.secrets().await.map_err(unavailable)?;
         let list = self.registry.list().await.map_err(unavailable)?;
@@ -213,6 +278,13 @@ impl Inner {
             settings: secrets.settings,
         };
         Ok(wire::encode(&admitted)?.into())
+    }
+}
+
+fn key_of(caller: &Caller) -> Result<[u8; KEY_BYTES], RpcError> {
+    match caller.public_key.as_slice().try_into() {
+        Ok(key) if node_id(&caller.public_key) == caller.node => Ok(key),
+        _ => Err(RpcError::new(ErrorCode::InvalidArgument, "a key that is not Ed25519")),
     }
 }
 

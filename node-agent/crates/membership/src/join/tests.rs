@@ -82,6 +82,21 @@ impl Registry for TestRegistry {
         .boxed()
     }
 
+    fn admit_by_order(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let node = member.node();
+        let mut state = self.state.lock();
+        let admitted = match state.0.with(member) {
+            Ok(next) => {
+                state.0 = SignedList::sign(next, &self.ca).unwrap();
+                Ok(state.0.member(node).unwrap().clone())
+            }
+            Err(ChangeError::Member(_)) => Ok(state.0.member(node).unwrap().clone()),
+            Err(error) => Err(error.into()),
+        };
+        drop(state);
+        async move { admitted }.boxed()
+    }
+
     fn describe(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
         let node = member.node();
         let mut state = self.state.lock();
@@ -111,6 +126,7 @@ struct Grid {
     services: Services,
     clock: SimClock,
     ticket: Ticket,
+    service: Arc<JoinService>,
 }
 
 const SERVER_KEY: [u8; 32] = [1; 32];
@@ -134,8 +150,10 @@ fn grid(seed: u64, uses: u32) -> Grid {
     let registry = Arc::new(TestRegistry { ca, state, conflicts: AtomicU32::new(0) });
     let clock = SimClock::new(NOW);
     let services = Services::default();
-    JoinService::new(registry.clone(), Arc::new(clock.clone()), SERVER_KEY).open(&services);
-    Grid { registry, services, clock, ticket }
+    let random = Arc::new(SeededRandom::new(seed + 100));
+    let service =
+        JoinService::new(registry.clone(), Arc::new(clock.clone()), random, SERVER_KEY).open(&services);
+    Grid { registry, services, clock, ticket, service }
 }
 
 fn but(ticket: &Ticket, change: impl FnOnce(&mut Ticket)) -> Ticket {
@@ -449,6 +467,88 @@ async fn a_registered_key_takes_up_its_place_without_a_ticket() {
 }
 
 #[tokio::test]
+async fn a_person_who_compares_codes_lets_a_node_in() {
+    let grid = grid(1, 1);
+    let (seven, random) = (door(&grid, 7), SeededRandom::new(5));
+    let pairing = pair(&seven, &applicant(7), &random).await.unwrap();
+    let shown = grid.service.pending_pairing().unwrap();
+    assert_eq!((shown.node, shown.code), (node_id(&[7; 32]), Some(pairing.code())));
+    assert_eq!(pairing.code().to_string().len(), 4);
+    assert!(pairing.admitted().await.unwrap().is_none(), "nobody confirmed");
+    let eight = door(&grid, 8);
+    let busy = pair(&eight, &applicant(8), &random).await;
+    assert!(matches!(busy, Err(JoinError::Call { source, .. }) if source.code == ErrorCode::SlowDown));
+    assert!(!grid.service.confirm_pairing(node_id(&[8; 32]), pairing.code()));
+    assert!(grid.service.confirm_pairing(shown.node, pairing.code()));
+    // Another connection of another node does not take the place.
+    let theft = door(&grid, 8).call(wire::PAIRED, wire::encode(&()).unwrap().into(), Duration::ZERO).await;
+    assert_eq!(theft.unwrap_err().code, ErrorCode::AccessDenied);
+    seven.lose_answer.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let admission = pairing.admitted().await.unwrap().unwrap();
+        assert_eq!((admission.number, admission.root_key.as_slice()), (2, ROOT_KEY));
+    }
+}
+
+#[tokio::test]
+async fn pairings_end_and_are_few() {
+    let (grid, random) = (grid(1, 1), SeededRandom::new(5));
+    let mut codes = Vec::new();
+    for _ in 0..PAIRINGS_MAX {
+        let seven = door(&grid, 7);
+        let pairing = pair(&seven, &applicant(7), &random).await.unwrap();
+        codes.push(pairing.code().to_string());
+        grid.service.refuse_pairing();
+        assert!(matches!(pairing.admitted().await, Err(JoinError::Refused)));
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), PAIRINGS_MAX as usize);
+    assert!(pair(&door(&grid, 7), &applicant(7), &random).await.is_err(), "too many");
+    grid.clock.advance(Duration::from_secs(3_600));
+    let seven = door(&grid, 7);
+    let late = pair(&seven, &applicant(7), &random).await.unwrap();
+    grid.clock.advance(PAIRING_LIFETIME);
+    assert!(!grid.service.confirm_pairing(node_id(&[7; 32]), late.code()));
+    assert!(matches!(late.admitted().await, Err(JoinError::Refused)));
+    assert!(grid.service.pending_pairing().is_none());
+}
+
+#[tokio::test]
+async fn who_sits_between_shows_another_code() {
+    let (grid, random) = (grid(1, 1), SeededRandom::new(5));
+    // The same nonces, but the node in between spoke to the member with its own key.
+    let seven = door(&grid, 7);
+    let code = pair(&seven, &applicant(7), &SeededRandom::new(5)).await.unwrap().code();
+    grid.service.refuse_pairing();
+    let between = door(&grid, 8);
+    pair(&between, &applicant(8), &random).await.unwrap();
+    assert_ne!(grid.service.pending_pairing().unwrap().code, Some(code));
+    grid.service.refuse_pairing();
+    // Who never reveals does not hold the place for long.
+    let begin = |commitment: [u8; 32]| {
+        let data = ApplicantData {
+            name: "board".to_owned(),
+            addresses: Vec::new(),
+            has_aes: false,
+            has_drives: true,
+            release: String::new(),
+        };
+        wire::encode(&(commitment, data)).unwrap()
+    };
+    between.call(wire::PAIR, begin([0; 32]).into(), Duration::ZERO).await.unwrap();
+    assert!(grid.service.pending_pairing().unwrap().code.is_none());
+    grid.clock.advance(Duration::from_secs(15));
+    assert!(grid.service.pending_pairing().is_none());
+    // A nonce that was not committed to ends the pairing.
+    grid.service.refuse_pairing();
+    pair(&between, &applicant(8), &random).await.unwrap();
+    let again = wire::encode(&[0_u8; 32]).unwrap();
+    let refused = between.call(wire::REVEAL, again.into(), Duration::ZERO).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::AccessDenied);
+    assert!(grid.service.pending_pairing().is_none());
+}
+
+#[tokio::test]
 async fn applicants_that_no_list_takes_are_told() {
     let grid = grid(1, 1);
     let long = Applicant { name: "n".repeat(64), ..applicant(7) };
@@ -469,7 +569,7 @@ proptest! {
         }
         runtime.block_on(async {
             let door = door(&grid, 7);
-            for method in [wire::HELLO, wire::PROVE, wire::ENROL, Method::control("/join/other")] {
+            for method in [wire::HELLO, wire::PROVE, wire::ENROL, wire::PAIR, wire::REVEAL, wire::PAIRED, Method::control("/join/other")] {
                 let _ = door.call(method, bytes.clone().into(), Duration::ZERO).await;
             }
         });

@@ -13,6 +13,9 @@ use crate::ticket::TicketId;
 
 pub(super) const HELLO: Method = Method::control("/join/hello");
 pub(super) const PROVE: Method = Method::control("/join/prove");
+pub(super) const PAIR: Method = Method::control("/join/pair");
+pub(super) const REVEAL: Method = Method::control("/join/reveal");
+pub(super) const PAIRED: Method = Method::control("/join/paired");
 pub(super) const ENROL: Method = Method::control("/join/enrol");
 
 const VERSION: u8 = 1;

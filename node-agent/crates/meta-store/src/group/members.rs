@@ -52,8 +52,7 @@ pub(crate) fn choose_voters(
 
 /// The log entry that gives a group these voters, after `last`.
 fn entry_of_voters(last: &RaftEntry, voters: &BTreeSet<Voter>) -> std::io::Result<LogEntry> {
-    let nodes: BTreeMap<Voter, EmptyNode> =
-        voters.iter().map(|number| (*number, EmptyNode::new())).collect();
+    let nodes: BTreeMap<Voter, EmptyNode> = voters.iter().map(|number| (*number, EmptyNode::new())).collect();
     let membership = Membership::new(vec![voters.clone()], nodes)
         .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error.to_string()))?;
     let id = LogId::new_term_index(last.log_id.leader_id.term, last.log_id.index + 1);
@@ -159,7 +158,9 @@ impl Group {
         }
         let gone: BTreeSet<Voter> = replicas
             .into_iter()
-            .filter(|number| !voters.contains(number) && members.iter().all(|member| member.number != *number))
+            .filter(|number| {
+                !voters.contains(number) && members.iter().all(|member| member.number != *number)
+            })
             .collect();
         if !gone.is_empty() {
             let change = ChangeMembers::RemoveNodes(gone);

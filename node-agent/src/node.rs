@@ -265,7 +265,7 @@ impl Node {
             RepairConfig::default(),
         );
         let repair = Arc::new(Repair::start(context.led_by(move |shard| leader.leads(shard))));
-        let emptied = tokio::spawn(retire_emptied(repair.clone(), watch.clone()));
+        let emptied = tokio::spawn(retire_emptied(repair.clone(), watch.clone(), meta.clone(), link.clone()));
         let engine = ObjectEngine::new(
             meta.clone(),
             segments.clone(),
@@ -420,12 +420,19 @@ impl Node {
 }
 
 /// Drives that repair found empty after an order to leave, leave.
-async fn retire_emptied(repair: Arc<Repair>, watch: Arc<DriveWatch>) {
+async fn retire_emptied(
+    repair: Arc<Repair>,
+    watch: Arc<DriveWatch>,
+    meta: MetaStore,
+    link: Arc<GridLink>,
+) {
     loop {
         tokio::time::sleep(EMPTIED_EVERY).await;
         for id in repair.take_emptied() {
-            // Those of other nodes leave by their own node's word.
             if watch.drives().iter().all(|drive| drive.id != id) {
+                if let Err(error) = forget_drive_of_removed(&meta, &link, id).await {
+                    tracing::warn!(drive = %id, %error, "the record of a removed node's drive stays for now");
+                }
                 continue;
             }
             if let Err(error) = watch.order(DriveOrder::Emptied { id }).await {
@@ -433,6 +440,24 @@ async fn retire_emptied(repair: Arc<Repair>, watch: Arc<DriveWatch>) {
             }
         }
     }
+}
+
+/// Drives of other members leave by their own node's word; those of removed nodes have nobody else to speak for them.
+async fn forget_drive_of_removed(
+    meta: &MetaStore,
+    link: &GridLink,
+    id: DriveId,
+) -> Result<(), meta_store::MetaError> {
+    let Some(list) = link.members().list() else { return Ok(()) };
+    let key = id.as_bytes().to_vec();
+    let Some(record) = meta.record(RecordKind::Drive, &key).await? else { return Ok(()) };
+    let Ok(stored) = records::decode::<DriveRecord>("drive", &record.value) else { return Ok(()) };
+    if list.list().member(stored.node).is_some() {
+        return Ok(());
+    }
+    tracing::info!(drive = %id, node = %stored.node, "nothing names the drive of a removed node any more");
+    let expect = Expect::Generation(record.generation);
+    meta.write_records(vec![RecordWrite { kind: RecordKind::Drive, key, expect, value: None }]).await
 }
 
 fn url(address: Option<SocketAddr>, tls: bool) -> String {

@@ -433,10 +433,16 @@ impl Follower {
         }
         self.discovery.answer_grid_name(reachable);
         let mut merged = merge(list, &view, me, &local);
-        for drive in &self.recorded {
-            if drive.node != me && list.member(drive.node).is_some() && merged.drive(drive.id).is_none() {
-                merged.drives.push(drive.clone());
+        for drive in self.recorded.iter().filter(|drive| drive.node != me) {
+            if merged.drive(drive.id).is_some() {
+                continue;
             }
+            let mut drive = drive.clone();
+            if list.member(drive.node).is_none() {
+                // Its node was removed: what it held is made anew elsewhere, and nobody counts on it.
+                drive.state = DriveState::Draining;
+            }
+            merged.drives.push(drive);
         }
         merged.drives.sort_by_key(|drive| drive.id);
         if self.merged.epoch == 0

@@ -58,6 +58,12 @@ bench *options:
     cargo build --locked --release -p node-agent -p load-generator
     target/release/shoal-load {{options}}
 
+# The same on a grid of several nodes, through one of them and through all: `just bench-grid 3 copies:3`.
+bench-grid nodes="3" profile="copies:3" *options:
+    cargo build --locked --release -p node-agent -p load-generator
+    target/release/shoal-load --nodes {{nodes}} --profile {{profile}} {{options}}
+    target/release/shoal-load --nodes {{nodes}} --profile {{profile}} --through 0 {{options}}
+
 # A bucket of KEYS keys: memory while it grows, and listings at its start, middle and end.
 scale keys="1000000":
     cargo bench --locked --profile {{profile}} -p meta-store --bench scale -- {{keys}}

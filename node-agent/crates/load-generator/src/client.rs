@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -16,7 +18,10 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// Where to send requests and how to sign them.
 #[derive(Clone)]
 pub struct Target {
-    address: SocketAddr,
+    /// Connections go to these in turn.
+    addresses: Arc<[SocketAddr]>,
+    next: Arc<AtomicUsize>,
+    /// The one of this connection.
     host: String,
     access_key: String,
     secret_key: String,
@@ -32,11 +37,12 @@ pub struct Connection {
 }
 
 impl Target {
-    /// A server with these credentials.
-    pub fn new(address: SocketAddr, access_key: &str, secret_key: &str, region: &str) -> Self {
+    /// Servers with these credentials.
+    pub fn new(addresses: Vec<SocketAddr>, access_key: &str, secret_key: &str, region: &str) -> Self {
         Self {
-            address,
-            host: address.to_string(),
+            addresses: addresses.into(),
+            next: Arc::default(),
+            host: String::new(),
             access_key: access_key.to_owned(),
             secret_key: secret_key.to_owned(),
             region: region.to_owned(),
@@ -56,9 +62,11 @@ impl Target {
 
     /// Opens a connection.
     pub async fn connect(&self) -> Result<Connection, String> {
-        let stream = tokio::net::TcpStream::connect(self.address)
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let address = self.addresses[turn % self.addresses.len()];
+        let stream = tokio::net::TcpStream::connect(address)
             .await
-            .map_err(|error| format!("connecting to {}: {error}", self.address))?;
+            .map_err(|error| format!("connecting to {address}: {error}"))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let socket = stream.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
@@ -69,7 +77,8 @@ impl Target {
         tokio::spawn(async move {
             let _closed = connection.await;
         });
-        Ok(Connection { target: self.clone(), sender, socket })
+        let target = Self { host: address.to_string(), ..self.clone() };
+        Ok(Connection { target, sender, socket })
     }
 
     /// The `Authorization` header for a request without query.

@@ -47,7 +47,13 @@ struct Options {
     /// Protection profile of the demo.
     #[arg(long, default_value = "copies:1")]
     profile: String,
-    /// Drive folders of the demo.
+    /// Nodes of the demo, a process each.
+    #[arg(long, default_value_t = 1)]
+    nodes: u32,
+    /// Send requests to this many of its nodes in turn; 0 = to all.
+    #[arg(long, default_value_t = 1)]
+    through: usize,
+    /// Drive folders of each node of the demo.
     #[arg(long, default_value_t = 1)]
     drives: u32,
     /// Where the demo keeps its data and the disk itself is measured.
@@ -104,14 +110,21 @@ async fn run(options: Options) -> Result<(), String> {
     let (target, served) = match &options.endpoint {
         Some(endpoint) => {
             let address = parse_endpoint(endpoint)?;
-            let target = Target::new(address, &options.access_key, &options.secret_key, &options.region);
+            let target =
+                Target::new(vec![address], &options.access_key, &options.secret_key, &options.region);
             (target, Served::foreign(options.pid.clone()))
         }
         None => {
             let (ready, served) =
-                Served::start(&options.shoal, &options.dir, &options.profile, options.drives)?;
-            let address = parse_endpoint(&ready.endpoint)?;
-            (Target::new(address, &ready.access_key, &ready.secret_key, &ready.region), served)
+                Served::start(&options.shoal, &options.dir, &options.profile, options.nodes, options.drives)?;
+            let through = if options.through == 0 { ready.endpoints.len() } else { options.through };
+            let addresses: Vec<SocketAddr> = ready
+                .endpoints
+                .iter()
+                .take(through)
+                .map(|one| parse_endpoint(one))
+                .collect::<Result<_, _>>()?;
+            (Target::new(addresses, &ready.access_key, &ready.secret_key, &ready.region), served)
         }
     };
     let bucket = "bench-load";

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What `shoal demo --json` prints once ready.
 #[derive(Debug, Deserialize)]
 pub struct Ready {
-    pub endpoint: String,
+    pub endpoints: Vec<String>,
     pub region: String,
     pub access_key: String,
     pub secret_key: String,
@@ -44,11 +44,18 @@ impl Served {
     }
 
     /// Starts a demo grid and waits until it is ready.
-    pub fn start(shoal: &Path, dir: &Path, profile: &str, drives: u32) -> Result<(Ready, Self), String> {
+    pub fn start(
+        shoal: &Path,
+        dir: &Path,
+        profile: &str,
+        nodes: u32,
+        drives: u32,
+    ) -> Result<(Ready, Self), String> {
         let begin = Instant::now();
         let mut child = Command::new(shoal)
             .args(["demo", "--json", "--ephemeral", "--s3-port", "0", "--admin-port", "0"])
-            .args(["--profile", profile, "--drives", &drives.to_string(), "--dir"])
+            .args(["--profile", profile, "--nodes", &nodes.to_string()])
+            .args(["--drives", &drives.to_string(), "--dir"])
             .arg(dir.join("grid"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

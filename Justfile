@@ -68,6 +68,10 @@ bench-grid nodes="3" profile="copies:3" *options:
 scale keys="1000000":
     cargo bench --locked --profile {{profile}} -p meta-store --bench scale -- {{keys}}
 
+# What SHARDS metadata shards on NODES nodes cost while nothing happens.
+shards shards="100" nodes="3":
+    cargo bench --locked --profile {{profile}} -p meta-store --bench shards -- {{shards}} {{nodes}}
+
 # Rot, lost and cloned drives, kill -9 under load, memory under load: against the real binary.
 faults *options: build
     cargo build --locked --profile {{profile}} -p load-generator

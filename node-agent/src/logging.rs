@@ -13,9 +13,10 @@ pub const LEVEL_VARIABLE: &str = "SHOAL_LOG";
 /// Starts logging; a second call changes nothing.
 pub fn start(level: &str, format: LogFormat) {
     let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| level.to_owned());
-    // A plain level is ours; the Raft library tells at `info` what only its authors want to know.
-    let level = if level.contains(['=', ',']) { level } else { format!("{level},openraft=warn") };
-    let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    // A plain level is ours; the Raft library warns of every call that a silent
+    // peer does not answer, many a second; who is silent is told once, by the grid.
+    let level = if level.contains(['=', ',']) { level } else { format!("{level},openraft=error") };
+    let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

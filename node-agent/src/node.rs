@@ -13,7 +13,7 @@ use grid_types::{DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::RootKey;
-use membership::{DiscoveryConfig, Interfaces};
+use membership::{DiscoveryConfig, Interfaces, Registry};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
@@ -162,6 +162,18 @@ impl Node {
                 listen: config.rpc.listen,
                 advertise: &config.rpc.advertise,
                 disks: opened.iter().map(Drive::disk).collect(),
+                discovery: DiscoveryConfig {
+                    multicast: config.rpc.multicast,
+                    interfaces: if config.rpc.interfaces.is_empty() {
+                        multicast_of(config.rpc.listen)
+                    } else {
+                        Interfaces::Named(config.rpc.interfaces.clone())
+                    },
+                    peers: config.rpc.peers.clone(),
+                    ..DiscoveryConfig::default()
+                },
+                s3_port: config.s3.listen.port(),
+                clock: clock.clone(),
             })
             .await?,
         );
@@ -225,17 +237,6 @@ impl Node {
                 clock: clock.clone(),
                 random: random.clone(),
                 incarnation: identity.incarnation,
-                discovery: DiscoveryConfig {
-                    multicast: config.rpc.multicast,
-                    interfaces: if config.rpc.interfaces.is_empty() {
-                        multicast_of(config.rpc.listen)
-                    } else {
-                        Interfaces::Named(config.rpc.interfaces.clone())
-                    },
-                    peers: config.rpc.peers.clone(),
-                    ..DiscoveryConfig::default()
-                },
-                s3_port: config.s3.listen.port(),
             })
             .await;
         let joining = link.open_doors(&registry, clock.clone(), random.clone());
@@ -393,12 +394,12 @@ impl Node {
         Ok(node)
     }
 
-    /// The S3 endpoint as a client on this host would name it.
+    /// The S3 endpoint as a client would name it.
     pub fn s3_url(&self) -> String {
         url(self.s3.address(), self.s3_tls)
     }
 
-    /// The operator's endpoint as a client on this host would name it.
+    /// The operator's endpoint as a client would name it.
     pub fn admin_url(&self) -> String {
         url(self.admin.address(), self.admin_tls)
     }
@@ -420,12 +421,7 @@ impl Node {
 }
 
 /// Drives that repair found empty after an order to leave, leave.
-async fn retire_emptied(
-    repair: Arc<Repair>,
-    watch: Arc<DriveWatch>,
-    meta: MetaStore,
-    link: Arc<GridLink>,
-) {
+async fn retire_emptied(repair: Arc<Repair>, watch: Arc<DriveWatch>, meta: MetaStore, link: Arc<GridLink>) {
     loop {
         tokio::time::sleep(EMPTIED_EVERY).await;
         for id in repair.take_emptied() {
@@ -463,7 +459,11 @@ async fn forget_drive_of_removed(
 fn url(address: Option<SocketAddr>, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
     match address {
-        Some(address) if address.ip().is_unspecified() => format!("{scheme}://127.0.0.1:{}", address.port()),
+        Some(address) if address.ip().is_unspecified() => {
+            let own = membership::usable_addresses().into_iter().next();
+            let ip = own.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+            format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
+        }
         Some(address) => format!("{scheme}://{address}"),
         None => String::new(),
     }
@@ -556,6 +556,7 @@ async fn join_metadata(
             Ok(meta) => return meta,
             Err(error) => {
                 tracing::warn!(%error, "the metadata cannot be fetched from other nodes now; it is tried again");
+                link.point_at_found(BTreeMap::new());
                 tokio::time::sleep(GRID_RETRY_PAUSE).await;
             }
         }
@@ -577,6 +578,7 @@ async fn enter_grid(
         match register_start(meta, identity.clone(), opened, random).await {
             Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
                 tracing::warn!(%error, "waiting for a majority of the grid's voters");
+                link.point_at_found(BTreeMap::new());
                 tokio::time::sleep(GRID_RETRY_PAUSE).await;
             }
             registered => break registered?,
@@ -598,6 +600,11 @@ async fn enter_grid(
         if let Err(error) = written {
             tracing::error!(%error, "a drive does not take the member list");
         }
+    }
+    if let Some(now) = link.describing_itself()
+        && let Err(error) = registry.describe(now).await
+    {
+        tracing::warn!(%error, "the member list does not say yet where this node is");
     }
     own_drives(meta, &registered, clock).await?;
     Ok(registered)

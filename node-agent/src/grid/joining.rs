@@ -3,7 +3,7 @@
 //! Order: the folders are looked at before anybody is asked; nothing is proved to a grid that is not the ticket's; the
 //! drives are labelled once the grid has admitted this node, and the node file comes last, as in a founding.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ use crate::identity::{KnownDrive, NodeFile};
 
 /// For a connection to one address.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where all that is known is of another grid, others are looked for by multicast for so long.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// Between two words about waiting.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Between two rounds over all addresses.
@@ -261,8 +263,9 @@ async fn ask(
         has_drives: true,
         release: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut told = tokio::time::Instant::now();
-    let until = told + order.patience;
+    let began = tokio::time::Instant::now();
+    let (mut told, until) = (began, began + order.patience);
+    let mut false_grids: BTreeMap<SocketAddr, JoinError> = BTreeMap::new();
     loop {
         let mut last = JoiningError::NoPeer;
         // Hints: whom a key makes a member of the ticket's grid is found out by asking.
@@ -273,7 +276,17 @@ async fn ask(
         let mut known = BTreeSet::new();
         let peers = order.door.peers().iter().chain(of_grid.flat_map(|one| &one.addresses));
         let peers: Vec<SocketAddr> = peers.copied().filter(|peer| known.insert(*peer)).collect();
+        if !peers.is_empty()
+            && peers.iter().all(|peer| false_grids.contains_key(peer))
+            && began.elapsed() >= LOOK_AROUND
+            && let Some((_, error)) = false_grids.pop_first()
+        {
+            return Err(error.into());
+        }
         for peer in peers {
+            if false_grids.contains_key(&peer) {
+                continue;
+            }
             match dial_stranger(peer, key, DIAL_TIMEOUT).await {
                 Ok(stranger) => match order.door.ask(&StrangersDoor(stranger), &me, random).await {
                     Ok(Some(admission)) => return Ok(admission),
@@ -282,7 +295,9 @@ async fn ask(
                     // Others may be of the right grid all the same.
                     Err(error @ (JoinError::FalseGrid { .. } | JoinError::NotAMember(_))) => {
                         tracing::warn!(%peer, %error, "not asked any further");
-                        last = error.into();
+                        false_grids.insert(peer, error);
+                        // The round goes on with the others.
+                        last = JoiningError::NoPeer;
                     }
                     Err(error) => return Err(error.into()),
                 },

@@ -61,6 +61,12 @@ pub struct LinkStart<'a> {
     pub advertise: &'a [SocketAddr],
     /// Its drives.
     pub disks: Vec<Arc<dyn Disk>>,
+    /// How to be seen by others, and how to see them.
+    pub discovery: DiscoveryConfig,
+    /// Port of the S3 door.
+    pub s3_port: u16,
+    /// For what was found.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The door for other nodes, and the way to them.
@@ -72,6 +78,7 @@ pub struct GridLink {
     peers: Arc<Peers>,
     server: RpcServer,
     addresses: Vec<SocketAddr>,
+    discovery: Discovery,
 }
 
 /// What the link follows once the rest of the node is there.
@@ -92,10 +99,6 @@ pub struct Followed {
     pub random: Arc<dyn Random>,
     /// This start.
     pub incarnation: u64,
-    /// How to be seen by others, and how to see them.
-    pub discovery: DiscoveryConfig,
-    /// Port of the S3 door.
-    pub s3_port: u16,
 }
 
 impl GridLink {
@@ -114,10 +117,18 @@ impl GridLink {
         let public_key = *key.public_key();
         let peers = Arc::new(Peers::new(key, config).with_local(services.clone()));
         let addresses = reachable(server.address(), start.advertise);
-        let link = Self { me, public_key, members, services, peers, server, addresses };
-        if let Some(list) = link.members.list() {
-            link.point_at(list.list(), &BTreeMap::new());
-        }
+        let announcement = Announcement {
+            node: me,
+            grid: Some(start.identity.grid),
+            presence: Presence::Up,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            hardware: std::env::consts::ARCH.to_owned(),
+            port: server.address().port(),
+            api_port: Some(start.s3_port),
+        };
+        let discovery = Discovery::start(announcement, start.discovery, start.clock);
+        let link = Self { me, public_key, members, services, peers, server, addresses, discovery };
+        link.point_at_found(BTreeMap::new());
         Ok(link)
     }
 
@@ -154,6 +165,21 @@ impl GridLink {
     /// Does the grid have other members, as far as this node knows?
     pub fn has_others(&self) -> bool {
         self.members.list().is_some_and(|list| list.list().current().any(|member| member.node != self.me))
+    }
+
+    /// What the list should say of this node, where it says something else.
+    pub fn describing_itself(&self) -> Option<NewMember> {
+        let list = self.members.list()?;
+        let row = list.list().member(self.me)?;
+        let has_aes = codec::cpu_has_aes();
+        (row.addresses != self.addresses || row.has_aes != has_aes).then(|| NewMember {
+            public_key: row.public_key.clone(),
+            name: row.name.clone(),
+            addresses: self.addresses.clone(),
+            has_aes,
+            has_drives: row.has_drives,
+            added: row.added,
+        })
     }
 
     /// This node as a member of a grid that it founds.
@@ -193,6 +219,17 @@ impl GridLink {
         JoinService::new(Arc::new(registry.clone()), clock, random, self.public_key).open(&self.services)
     }
 
+    /// As `point_at`, with what discovery has found: also before anything else is known of the grid.
+    pub fn point_at_found(&self, mut said: BTreeMap<NodeId, Vec<SocketAddr>>) {
+        let Some(list) = self.members.list() else { return };
+        for found in self.discovery.found().iter() {
+            if let Some(node) = found.node {
+                said.entry(node).or_default().extend(&found.addresses);
+            }
+        }
+        self.point_at(list.list(), &said);
+    }
+
     /// Addresses of members: what they say now, then what the list says.
     fn point_at(&self, list: &MemberList, said: &BTreeMap<NodeId, Vec<SocketAddr>>) {
         for member in list.current().filter(|member| member.node != self.me) {
@@ -219,18 +256,13 @@ impl GridLink {
             followed.random.clone(),
             GossipConfig::default(),
         ));
-        let discovery = Arc::new(Discovery::start(
-            self.announcement(&followed, false),
-            followed.discovery.clone(),
-            followed.clock.clone(),
-        ));
         let (told, recorded_now) = watch::channel(Vec::new());
         let reading = tokio::spawn(read_records(followed.meta.clone(), told));
         let mut follower = Follower {
             link: self,
             followed,
             gossip: gossip.clone(),
-            discovery: discovery.clone(),
+            liveness: BTreeMap::new(),
             started,
             published: (0, 0),
             merged: GridSnapshot::default(),
@@ -242,19 +274,7 @@ impl GridLink {
         }
         follower.look().await;
         let task = tokio::spawn(follower.run());
-        Following { gossip, discovery, tasks: vec![task, reading] }
-    }
-
-    fn announcement(&self, followed: &Followed, tickets_open: bool) -> Announcement {
-        Announcement {
-            node: self.me,
-            grid: Some(self.members.grid()),
-            presence: if tickets_open { Presence::Join } else { Presence::Up },
-            release: env!("CARGO_PKG_VERSION").to_owned(),
-            hardware: std::env::consts::ARCH.to_owned(),
-            port: self.server.address().port(),
-            api_port: Some(followed.s3_port),
-        }
+        Following { gossip, tasks: vec![task, reading] }
     }
 
     fn own_state(&self, local: &GridSnapshot, started: Timestamp) -> NodeState {
@@ -267,8 +287,9 @@ impl GridLink {
         }
     }
 
-    /// Closes the door.
+    /// Says goodbye and closes the door.
     pub async fn shutdown(self: Arc<Self>) {
+        self.discovery.shutdown().await;
         if let Some(link) = Arc::into_inner(self) {
             link.server.shutdown().await;
         }
@@ -278,7 +299,6 @@ impl GridLink {
 /// A link that follows the grid.
 pub struct Following {
     gossip: Arc<Gossip>,
-    discovery: Arc<Discovery>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -291,7 +311,7 @@ impl Following {
     /// Says goodbye and stops.
     pub async fn shutdown(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        tokio::join!(self.gossip.shutdown(), self.discovery.shutdown());
+        self.gossip.shutdown().await;
     }
 }
 
@@ -317,7 +337,8 @@ struct Follower {
     link: Arc<GridLink>,
     followed: Followed,
     gossip: Arc<Gossip>,
-    discovery: Arc<Discovery>,
+    /// As last told in the log.
+    liveness: BTreeMap<NodeId, Liveness>,
     started: Timestamp,
     /// Epochs of the local snapshot and of the list that were last told to others.
     published: (u64, u64),
@@ -409,13 +430,12 @@ impl Follower {
             .members
             .iter()
             .filter_map(|(node, member)| Some((*node, member.state.as_ref()?.addresses.clone())));
-        let mut said: BTreeMap<NodeId, Vec<SocketAddr>> = said.collect();
-        for found in self.discovery.found().iter() {
-            if let Some(node) = found.node {
-                said.entry(node).or_default().extend(&found.addresses);
+        self.link.point_at_found(said.collect());
+        for (node, member) in view.members.iter().filter(|(node, _)| **node != self.link.me) {
+            if self.liveness.insert(*node, member.liveness) != Some(member.liveness) {
+                tracing::info!(%node, state = ?member.liveness, "member");
             }
         }
-        self.link.point_at(list, &said);
         let now = self.followed.clock.since_boot();
         let me = self.link.me;
         let alive = |node: NodeId| {
@@ -431,7 +451,7 @@ impl Follower {
             let living = list.current().filter(|member| alive(member.node));
             reachable = living.flat_map(|member| &member.addresses).map(SocketAddr::ip).collect();
         }
-        self.discovery.answer_grid_name(reachable);
+        self.link.discovery.answer_grid_name(reachable);
         let mut merged = merge(list, &view, me, &local);
         for drive in self.recorded.iter().filter(|drive| drive.node != me) {
             if merged.drive(drive.id).is_some() {

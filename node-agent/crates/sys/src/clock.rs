@@ -1,6 +1,6 @@
 //! Time: the wall clock, and a clock that never steps.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use grid_types::Timestamp;
@@ -16,6 +16,14 @@ pub trait Clock: Send + Sync + 'static {
     fn since_boot(&self) -> Duration;
 }
 
+/// Seconds, with a sign, by which the wall clock of this process is wrong: for tests of nodes whose clocks disagree.
+const OFFSET_VARIABLE: &str = "SHOAL_TEST_CLOCK_OFFSET";
+
+static OFFSET_MICROS: LazyLock<i64> = LazyLock::new(|| {
+    let seconds = std::env::var(OFFSET_VARIABLE).ok().and_then(|text| text.parse::<i64>().ok());
+    seconds.unwrap_or(0).saturating_mul(1_000_000)
+});
+
 /// The machine's clocks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealClock;
@@ -23,7 +31,7 @@ pub struct RealClock;
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
         let micros = duration(clock_gettime(ClockId::Realtime)).as_micros();
-        Timestamp(u64::try_from(micros).unwrap_or(u64::MAX))
+        Timestamp(u64::try_from(micros).unwrap_or(u64::MAX).saturating_add_signed(*OFFSET_MICROS))
     }
 
     fn since_boot(&self) -> Duration {

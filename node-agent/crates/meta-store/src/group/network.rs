@@ -23,6 +23,8 @@ use crate::peers::MetaPeers;
 
 /// How long a replica may take to say how far its fetching of a snapshot is.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(2);
+/// For the answer to entries: a late one still counts, and a lossy link repeats a segment after a second.
+const APPEND_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two such questions.
 const INSTALL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -84,7 +86,9 @@ impl RaftNetworkV2<Types> for Peer {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let message = wire::encode_append(self.shard, &request);
-        let answer = self.call(wire::APPEND, message, option.soft_ttl()).await?;
+        // The library gives heartbeats up by itself; entries may take longer on a slow link.
+        let patience = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
+        let answer = self.call(wire::APPEND, message, patience).await?;
         wire::decode_append_answer(answer).map_err(undecodable)
     }
 

@@ -27,7 +27,9 @@ use crate::state::ShardFile;
 /// Milliseconds; at least 1 s as design/membership.md wants.
 const ELECTION_TIMEOUT_MIN_MS: u64 = 1_000;
 const ELECTION_TIMEOUT_MAX_MS: u64 = 2_000;
-const HEARTBEAT_MS: u64 = 250;
+/// Also how long the library waits for the answer to a heartbeat: longer than the round trip of a satellite link would
+/// be too long for the election timeout, so that links of up to 400 ms work.
+const HEARTBEAT_MS: u64 = 400;
 /// Entries of one message, and of one append.
 const PAYLOAD_ENTRIES_MAX: u64 = 256;
 const APPEND_ENTRIES_MAX: u64 = 4_096;

@@ -38,11 +38,6 @@ impl Members {
         members
     }
 
-    /// The grid.
-    pub fn grid(&self) -> GridId {
-        self.grid
-    }
-
     /// The list, once there is one.
     pub fn list(&self) -> Option<Arc<SignedList>> {
         self.list.load_full()

@@ -22,6 +22,12 @@ pub enum IncarnationError {
     /// The grid does not know this node.
     #[error("the grid has no member {0}: it was removed, or these drives belong to another grid")]
     Unknown(grid_types::NodeId),
+    /// Another process is this node now.
+    #[error(
+        "this node runs at {0} already: these drives are a copy of its drives. Nothing is served from them; empty their folders \
+         to make this a new node"
+    )]
+    Running(std::net::SocketAddr),
     /// The drives are older than the metadata.
     #[error(
         "this node started {registered} times, these drives know of {on_drives}: they are a copy or an old backup, and the \

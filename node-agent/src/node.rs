@@ -177,6 +177,9 @@ impl Node {
             })
             .await?,
         );
+        if let Some(address) = link.find_double().await {
+            return Err(IncarnationError::Running(address).into());
+        }
         let meta = open_metadata(&link, &opened, &failed, &clock, &random).await?;
         meta.serve(link.services());
         let registry = GridRegistry::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());

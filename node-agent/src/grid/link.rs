@@ -16,7 +16,7 @@ use membership::{
 };
 use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
-use rpc::{BindError, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services};
+use rpc::{BindError, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services, dial_stranger};
 use segment_store::GridView;
 use sys::{Clock, Disk, Random};
 use tokio::sync::watch;
@@ -34,6 +34,8 @@ const LIST_EVERY: Duration = Duration::from_secs(10);
 const RECORDS_EVERY: Duration = Duration::from_secs(30);
 /// Drives of a grid that are looked for so.
 const DRIVES_MAX: usize = 4_096;
+/// For an answer from where this node was before.
+const DOUBLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A member that is down for so long is replaced as a voter where another one can take its place.
 const VOTER_GRACE: Duration = Duration::from_secs(30);
 
@@ -72,6 +74,7 @@ pub struct LinkStart<'a> {
 /// The door for other nodes, and the way to them.
 pub struct GridLink {
     me: NodeId,
+    key: NodeKey,
     public_key: [u8; rpc::PUBLIC_KEY_BYTES],
     members: Arc<Members>,
     services: Services,
@@ -115,7 +118,7 @@ impl GridLink {
         let server =
             RpcServer::bind(start.listen, &key, members.clone(), services.clone(), config.clone()).await?;
         let public_key = *key.public_key();
-        let peers = Arc::new(Peers::new(key, config).with_local(services.clone()));
+        let peers = Arc::new(Peers::new(key.clone(), config).with_local(services.clone()));
         let addresses = reachable(server.address(), start.advertise);
         let announcement = Announcement {
             node: me,
@@ -127,7 +130,7 @@ impl GridLink {
             api_port: Some(start.s3_port),
         };
         let discovery = Discovery::start(announcement, start.discovery, start.clock);
-        let link = Self { me, public_key, members, services, peers, server, addresses, discovery };
+        let link = Self { me, key, public_key, members, services, peers, server, addresses, discovery };
         link.point_at_found(BTreeMap::new());
         Ok(link)
     }
@@ -165,6 +168,19 @@ impl GridLink {
     /// Does the grid have other members, as far as this node knows?
     pub fn has_others(&self) -> bool {
         self.members.list().is_some_and(|list| list.list().current().any(|member| member.node != self.me))
+    }
+
+    /// Where another process answers as this node: a copy of its drives runs there, or this one is the copy.
+    pub async fn find_double(&self) -> Option<SocketAddr> {
+        let list = self.members.list()?;
+        let elsewhere = list.list().member(self.me)?.addresses.clone();
+        for address in elsewhere.into_iter().filter(|address| !self.addresses.contains(address)) {
+            let answered = dial_stranger(address, &self.key, DOUBLE_TIMEOUT).await;
+            if answered.is_ok_and(|stranger| stranger.peer() == self.me) {
+                return Some(address);
+            }
+        }
+        None
     }
 
     /// What the list should say of this node, where it says something else.

@@ -7,7 +7,7 @@ use grid_types::ErrorCode;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, EmptyNode};
 
-use super::encoding::{decode_entry, decode_log_id, encode_entry};
+use super::encoding::{decode_entry, decode_log_id, decode_stored_membership, encode_entry};
 use super::supervisor::{Group, found};
 use super::types::{EntryPayload, LogId, Membership, RaftEntry, Voter};
 use crate::MetaError;
@@ -48,6 +48,12 @@ pub(crate) fn choose_voters(
         }
     }
     chosen
+}
+
+/// Who votes, as a snapshot's members say it.
+pub(crate) fn voters_of(members: Option<&[u8]>) -> std::io::Result<BTreeSet<Voter>> {
+    let Some(members) = members else { return Ok(BTreeSet::new()) };
+    Ok(decode_stored_membership(members)?.membership().voter_ids().collect())
 }
 
 /// The log entry that gives a group these voters, after `last`.

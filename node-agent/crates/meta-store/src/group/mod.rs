@@ -15,6 +15,7 @@ mod types;
 mod wire;
 
 pub(crate) use answers::{Request, parse_request};
+pub(crate) use members::voters_of;
 #[cfg(test)]
 pub(crate) use members::voters_wanted;
 pub(crate) use state_machine::Covered;

@@ -163,6 +163,11 @@ impl Homes {
         }
     }
 
+    /// Drops the snapshots of a shard, which were fetched in vain.
+    pub(super) fn forget(&self, shard: ShardId) -> Result<(), MetaError> {
+        self.snapshots.remove_group(shard)
+    }
+
     /// Is there anything of this shard here?
     pub(super) fn holds(&self, shard: ShardId) -> bool {
         !self.snapshots(shard).is_empty()

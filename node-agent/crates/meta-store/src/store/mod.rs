@@ -177,7 +177,12 @@ impl MetaStore {
             tracing::warn!(%error, "mirrors of the metadata cannot be filled up now");
         }
         let inner = Inner::new(log, homes, config, clock, random, peers)?;
-        inner.start_group(ShardId::ROOT).await?;
+        if inner.peers.is_alone() || inner.homes.holds(ShardId::ROOT) {
+            inner.start_group(ShardId::ROOT).await?;
+        } else {
+            // A join that was cut short.
+            inner.join_shard(ShardId::ROOT).await?;
+        }
         // What this replica knows is enough to start with: no other node need be up yet.
         let ranges = inner.known_ranges().await?;
         for (shard, range) in &ranges {

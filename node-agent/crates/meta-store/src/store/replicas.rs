@@ -19,7 +19,7 @@ use super::homes::ReceivedHead;
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
 use crate::MetaError;
-use crate::group::{Group, Request, SNAPSHOT, parse_request};
+use crate::group::{Group, Request, SNAPSHOT, parse_request, voters_of};
 use crate::root::RecordKind;
 use crate::state::{Action, CommandError, Proposal, ShardRange};
 
@@ -213,6 +213,14 @@ impl Inner {
                     continue;
                 }
             };
+            let voters = voters_of(head.durable().membership.as_deref());
+            if voters.map_err(io("read a snapshot's members"))?.contains(&self.peers.me()) {
+                self.homes.forget(shard)?;
+                return Err(MetaError::Damaged(format!(
+                    "this node votes on shard {shard} and has lost what it promised there: remove it from the grid on another \
+                     node, empty its folders, and let it join as a new one"
+                )));
+            }
             if let Some(index) = head.index() {
                 self.log.group(shard).purge_through(index, head.log_id()).await?;
             }

@@ -301,6 +301,22 @@ fn a_dead_voter_is_replaced_by_a_replica() {
 }
 
 #[test]
+fn a_voter_that_lost_its_metadata_does_not_vote_again_under_its_number() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let lost = (1..=3).find(|number| grid.leader(ShardId::ROOT) != Some(*number)).unwrap();
+        grid.kill(lost).await;
+        let empty = Folders::new(1);
+        let network = grid.net.join(id(lost), Services::default());
+        let peers = MetaPeers::new(lost, network, grid.members.clone());
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let joined = MetaStore::join(empty.home(), grid.config.clone(), clock, random, peers).await;
+        assert_eq!(joined.err().map(|error| error.code()), Some(ErrorCode::Corrupt));
+        grid.shutdown().await;
+    });
+}
+
+#[test]
 fn one_of_two_goes_on_alone_by_order_with_all_that_was_acknowledged() {
     runtime().block_on(async {
         let mut grid = Grid::of(2, MetaConfig::default()).await;

@@ -186,7 +186,7 @@ pub enum Found<'p> {
     Nothing,
 }
 
-/// Finds the row for a request; HEAD is answered like GET, and the server keeps the body back. `path` is
+/// Finds the row for a request; HEAD is answered like GET, and the door keeps the body back. `path` is
 /// percent-encoded, as sent.
 pub fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
     let mut others = Vec::new();

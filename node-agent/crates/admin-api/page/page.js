@@ -169,7 +169,7 @@ function problemsOf({ status, nodes, drives, jobs }) {
     if (lost)
       bad(
         `${count(lost, 'segment is', 'segments are')} beyond repair.`,
-        'Bring the missing drives or nodes back: nothing else makes them whole.',
+        'Bring the missing drives or nodes back: nothing else helps.',
       )
     for (const reason of status.readiness.reasons)
       bad(

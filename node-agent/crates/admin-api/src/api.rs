@@ -213,7 +213,7 @@ impl Handler for AdminDoor {
 }
 
 /// To HEAD: the length of what GET would bring, and nothing of it. Over HTTP/2 nobody else keeps it back.
-fn respond(answer: Answer, head: bool) -> Response<ResponseBody> {
+pub(crate) fn respond(answer: Answer, head: bool) -> Response<ResponseBody> {
     let length = HeaderValue::from(answer.body.len());
     let body = if head { http_server::empty() } else { http_server::full(answer.body) };
     let mut response = Response::new(body);

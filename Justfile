@@ -47,6 +47,10 @@ unit *options:
 clients *options: build
     SHOAL_BIN={{shoal}} node-agent/tests/clients/run {{options}}
 
+# The status page in a real browser, wide and as on a phone. Screenshots land in target/page.
+page *options: build
+    SHOAL_BIN={{shoal}} node-agent/tests/page/run {{options}}
+
 # The smallest and fastest binary: fat link-time optimisation.
 release:
     cargo build --locked --release -p node-agent

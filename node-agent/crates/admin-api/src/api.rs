@@ -30,6 +30,8 @@ pub enum Trust {
 pub struct Call {
     /// Values of the path's `{…}`, decoded.
     pub parameters: Vec<String>,
+    /// What the caller knows already, as `If-None-Match` has it.
+    pub if_none_match: Option<HeaderValue>,
     /// The body.
     pub body: Bytes,
 }
@@ -58,11 +60,18 @@ pub struct Answer {
     pub status: StatusCode,
     /// Of the body.
     pub content_type: &'static str,
+    /// Beside the content type. Without a `Cache-Control` of its own an answer is not stored.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
 }
 
 impl Answer {
+    /// 200 with these bytes.
+    pub fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, content_type, headers: HeaderMap::new(), body: body.into() }
+    }
+
     /// 200 with JSON.
     pub fn json(value: &impl Serialize) -> Result<Self, AdminError> {
         Self::json_with(StatusCode::OK, value)
@@ -74,7 +83,7 @@ impl Answer {
             AdminError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal", format!("writing JSON: {error}"))
         })?;
         body.push(b'\n');
-        Ok(Self { status, content_type: "application/json", body: body.into() })
+        Ok(Self { status, ..Self::new("application/json", body) })
     }
 }
 
@@ -155,7 +164,8 @@ impl AdminApi {
                 return (row.name, Err(AdminError::invalid(message)));
             }
         };
-        (row.name, (row.handler)(self, Call { parameters, body }).await)
+        let if_none_match = parts.headers.get(header::IF_NONE_MATCH).cloned();
+        (row.name, (row.handler)(self, Call { parameters, if_none_match, body }).await)
     }
 }
 
@@ -182,12 +192,14 @@ pub struct AdminDoor {
 
 impl Handler for AdminDoor {
     async fn handle(&self, request: Request<RequestBody>, _peer: Peer) -> Response<ResponseBody> {
+        let head = request.method() == Method::HEAD;
         let (operation, answer) = self.api.answer(self.trust, request).await;
         let mut response = match answer {
-            Ok(answer) => respond(answer.status, answer.content_type, answer.body),
+            Ok(answer) => respond(answer, head),
             Err(error) => {
                 let body = serde_json::to_vec(&error.reply()).unwrap_or_default();
-                let mut response = respond(error.status, "application/json", body.into());
+                let answer = Answer { status: error.status, ..Answer::new("application/json", body) };
+                let mut response = respond(answer, head);
                 if error.status == StatusCode::UNAUTHORIZED {
                     let challenge = HeaderValue::from_static("Bearer realm=\"shoal\"");
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -200,11 +212,19 @@ impl Handler for AdminDoor {
     }
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<ResponseBody> {
-    let mut response = Response::new(http_server::full(body));
-    *response.status_mut() = status;
+/// To HEAD: the length of what GET would bring, and nothing of it. Over HTTP/2 nobody else keeps it back.
+pub(crate) fn respond(answer: Answer, head: bool) -> Response<ResponseBody> {
+    let length = HeaderValue::from(answer.body.len());
+    let body = if head { http_server::empty() } else { http_server::full(answer.body) };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.extend(answer.headers);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if head {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
     response
 }

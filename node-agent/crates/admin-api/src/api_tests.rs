@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use grid_types::{DriveId, DriveState, ErrorCode, GridId, NodeId, Timestamp};
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use http_server::{HttpConfig, HttpServer};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::node::NodeAnswer;
+use crate::table::Access;
 use crate::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
-    QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
+    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
+    QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
+    TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -206,7 +208,7 @@ impl Node for SmallNode {
 }
 
 /// A node with both doors open.
-struct Doors {
+pub(crate) struct Doors {
     node: Arc<SmallNode>,
     tcp: HttpServer,
     unix: HttpServer,
@@ -216,7 +218,7 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let node = Arc::new(SmallNode::default());
         let key = OperatorKey::from_random([5; 32]);
         let api = Arc::new(AdminApi::new(node.clone(), Arc::new(Metrics::new()), Some(key.hash())));
@@ -241,6 +243,12 @@ impl Doors {
         exchange(stream, method, path, key, body.into()).await
     }
 
+    /// Without a key, over TCP: the whole answer.
+    pub(crate) async fn stranger(&self, request: http::request::Builder) -> Response<Bytes> {
+        let stream = tokio::net::TcpStream::connect(self.tcp.address().unwrap()).await.unwrap();
+        send(stream, request.header(header::HOST, "x").body(Full::default()).unwrap()).await
+    }
+
     async fn unix(&self, method: Method, path: &str, body: impl Into<Bytes>) -> (StatusCode, Value) {
         let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
         exchange(stream, method, path, None, body.into()).await
@@ -251,6 +259,20 @@ impl Doors {
     }
 }
 
+/// One request on a new connection; the answer with its headers.
+async fn send(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Response<Bytes> {
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    driving.abort();
+    Response::from_parts(parts, bytes)
+}
+
 async fn exchange(
     stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     method: Method,
@@ -258,20 +280,14 @@ async fn exchange(
     key: Option<&str>,
     body: Bytes,
 ) -> (StatusCode, Value) {
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    let driving = tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, "x");
     if let Some(key) = key {
         request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
     }
-    let answer = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
-    let status = answer.status();
-    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-    driving.abort();
-    let value = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    (status, value)
+    let answer = send(stream, request.body(Full::new(body)).unwrap()).await;
+    let value = serde_json::from_slice(answer.body())
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(answer.body()).into_owned()));
+    (answer.status(), value)
 }
 
 #[tokio::test]
@@ -286,7 +302,7 @@ async fn health_needs_no_key_and_everything_else_does() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer["reasons"][0], "no drive");
 
-    for row in crate::table::OPERATIONS.iter().filter(|row| !row.path.starts_with("/health/")) {
+    for row in crate::table::OPERATIONS.iter().filter(|row| row.access == Access::Operator) {
         let path = row.path.replace("{id}", &DRIVE.to_string()).replace("{name}", "scrub");
         let (status, answer) = doors.tcp(row.method.clone(), &path, None, "").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{} without a key", row.name);
@@ -355,6 +371,7 @@ async fn refusals_are_json_with_a_code_and_a_sentence() {
         (Method::GET, "/v1/nothing".to_owned(), Bytes::new(), 404, "NoSuchOperation"),
         (Method::GET, "/v1/drives/".to_owned(), Bytes::new(), 404, "NoSuchOperation"),
         (Method::DELETE, "/v1/drives".to_owned(), Bytes::new(), 405, "MethodNotAllowed"),
+        (Method::POST, "/".to_owned(), Bytes::new(), 405, "MethodNotAllowed"),
         (Method::POST, "/v1/drives".to_owned(), Bytes::from_static(b"{"), 400, "InvalidArgument"),
         (
             Method::POST,
@@ -398,6 +415,16 @@ async fn without_a_stored_key_tcp_accepts_none() {
     let stream = tokio::net::TcpStream::connect(tcp.address().unwrap()).await.unwrap();
     let (status, _) = exchange(stream, Method::GET, "/v1/status", Some(""), Bytes::new()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn what_needs_no_key_is_named_here() {
+    let public: Vec<&str> = crate::table::OPERATIONS
+        .iter()
+        .filter(|row| row.access == Access::Public)
+        .map(|row| row.path)
+        .collect();
+    assert_eq!(public, ["/", "/page.js", "/page.css", "/icon.svg", "/health/live", "/health/ready"]);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The operator's door: one declarative table of operations, JSON over a Unix socket (mode 0600, no further proof) and
-//! over HTTP or HTTPS with an operator key. Metrics, health. The CLI and the dashboard use nothing else.
+//! over HTTP or HTTPS with an operator key. Metrics, health, and the status page. The CLI and the page use nothing else.
 //!
 //! Invariants: knows the node through the `Node` trait alone; every operation is a row of `table::OPERATIONS`; all but
-//! the health rows want a proof over TCP; the operator key is stored as a hash and compared in constant time; requests
+//! the health rows and the page's static files want a proof over TCP; the page changes nothing and runs no script but its own; the operator key is stored as a hash and compared in constant time; requests
 //! and answers are bounded.
 
 mod api;
@@ -18,6 +18,8 @@ pub mod types;
 mod api_tests;
 #[cfg(test)]
 mod metrics_tests;
+#[cfg(test)]
+mod page_tests;
 
 pub use api::{AdminApi, AdminDoor, REQUEST_BYTES_MAX, Trust};
 pub use error::{AdminError, ErrorReply};

@@ -50,6 +50,17 @@ macro_rules! row {
 
 /// Every operation there is.
 pub static OPERATIONS: &[Operation] = &[
+    row!(
+        "Page",
+        GET,
+        "/",
+        Public,
+        "The status page; it asks for the operator key itself",
+        ops::page::document
+    ),
+    row!("PageScript", GET, "/page.js", Public, "Its script", ops::page::script),
+    row!("PageStyle", GET, "/page.css", Public, "Its looks", ops::page::style),
+    row!("PageIcon", GET, "/icon.svg", Public, "Its icon", ops::page::icon),
     row!("Live", GET, "/health/live", Public, "The process runs", ops::health::live),
     row!(
         "Ready",
@@ -216,12 +227,13 @@ pub enum Found<'p> {
     Nothing,
 }
 
-/// Finds the row for a request. `path` is percent-encoded, as sent.
+/// Finds the row for a request; HEAD is answered like GET, and the door keeps the body back. `path` is
+/// percent-encoded, as sent.
 pub fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
     let mut others = Vec::new();
     for row in OPERATIONS {
         if let Some(parameters) = parameters_of(row.path, path) {
-            if row.method == *method {
+            if row.method == *method || (*method == Method::HEAD && row.method == Method::GET) {
                 return Found::Row(row, parameters);
             }
             others.push(&row.method);

@@ -19,5 +19,5 @@ pub async fn ready(api: &AdminApi, _call: Call) -> Result<Answer, AdminError> {
 pub async fn metrics(api: &AdminApi, _call: Call) -> Result<Answer, AdminError> {
     let sample = api.node.sample().await?;
     let text = api.metrics.page(sample);
-    Ok(Answer { status: StatusCode::OK, content_type: crate::metrics::CONTENT_TYPE, body: text.into() })
+    Ok(Answer::new(crate::metrics::CONTENT_TYPE, text))
 }

@@ -5,6 +5,7 @@ pub mod health;
 pub mod jobs;
 pub mod keys;
 pub mod nodes;
+pub mod page;
 pub mod pairing;
 pub mod quarantine;
 pub mod status;

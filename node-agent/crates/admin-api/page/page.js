@@ -7,7 +7,7 @@ const POLL_MS = 2000,
   LOST_MS = 3000,
   KEY = 'shoal-operator-key'
 // What is asked, and every how many polls. Tickets are read through the root shard: seldom.
-const SOURCES = { status: 1, nodes: 1, drives: 1, jobs: 1, tickets: 3 }
+const SOURCES = { status: 1, nodes: 1, drives: 1, jobs: 1, tickets: 3, pairing: 1 }
 const GRACE_SECONDS = 10 // a member that has just been seen for the first time is not news yet
 
 const $ = (id) => document.getElementById(id)
@@ -354,6 +354,19 @@ function drawTickets(list) {
   )
 }
 
+function drawPairing(waiting) {
+  $('pairing').hidden = !waiting
+  if (!waiting) return
+  put($('pairing'), [
+    'Waiting to be let in: ',
+    name(waiting.name),
+    ', which must show the code ',
+    make('strong', {}, waiting.code || '…'),
+    '. Where it does: ',
+    code(`shoal pair confirm ${waiting.node} ${waiting.code || 'CODE'}`),
+  ])
+}
+
 function drawFigures(status, nodes) {
   const alive = (nodes || []).filter((node) => node.state === 'alive').length
   const used = status.total_bytes - status.free_bytes
@@ -391,13 +404,14 @@ function draw() {
   }
   $('lost').hidden = !lost
   if (lost) return
-  const { status, nodes, drives, jobs, tickets } = picture
+  const { status, nodes, drives, jobs, tickets, pairing } = picture
   const here = (nodes || []).find((node) => node.here)
   drawVerdict(picture, errors)
   if (nodes) drawNodes(nodes)
   if (drives) drawDrives(drives, here, nodes)
   if (jobs) drawJobs(jobs)
   if (tickets) drawTickets(tickets)
+  if (pairing) drawPairing(pairing.waiting)
   if (!status) return
   drawFigures(status, nodes)
   drawProtection(status)

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use crate::node::NodeAnswer;
 use crate::table::Access;
 use crate::types::{
-    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
+    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey,
+    NewTicket, NodeInfo, Pairing,
     QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
     TicketInfo, VerifyReport,
 };
@@ -136,8 +137,8 @@ impl Node for SmallNode {
     fn remove_node(&self, node: NodeId) -> NodeAnswer<'_, ()> {
         self.ordered(format!("remove {node}"), ())
     }
-    fn drain_drive(&self, drive: DriveId) -> NodeAnswer<'_, DriveInfo> {
-        self.ordered(format!("drain {drive}"), drive_info(drive))
+    fn drain_drive(&self, id: DriveId) -> NodeAnswer<'_, DriveInfo> {
+        self.ordered(format!("drain {id}"), drive(false))
     }
     fn locate(&self, order: Locate) -> NodeAnswer<'_, Located> {
         let version = grid_types::VersionId::from_bytes([1; 16]);

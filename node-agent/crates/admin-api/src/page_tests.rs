@@ -16,7 +16,7 @@ const FILES: [(&str, &str); 4] = [
     ("/icon.svg", "image/svg+xml"),
 ];
 /// Bytes of all files: the page is read over slow links from small boards.
-const PAGE_BYTES_MAX: usize = 30 << 10;
+const PAGE_BYTES_MAX: usize = 32 << 10;
 
 async fn get(doors: &Doors, path: &str) -> Response<Bytes> {
     doors.stranger(Request::get(path)).await

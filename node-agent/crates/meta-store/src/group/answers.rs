@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grid_types::{ErrorCode, ShardId};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use rpc::RpcError;
 
 use super::encoding::{decode_vote, encode_vote};
@@ -29,6 +29,7 @@ enum Asked {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
+    Transfer(TransferLeaderRequest<Types>),
     ReadIndex,
 }
 
@@ -69,6 +70,9 @@ pub(crate) fn parse_request(method: &str, message: Bytes) -> Result<(ShardId, Re
         }
         "pre-vote" => {
             wire::decode_vote_request(message).map(|(shard, request)| (shard, ask(Asked::PreVote(request))))
+        }
+        "transfer" => {
+            wire::decode_transfer(message).map(|(shard, request)| (shard, ask(Asked::Transfer(request))))
         }
         "read-index" => wire::decode_value(message).map(|shard| (ShardId(shard), ask(Asked::ReadIndex))),
         "propose" => {
@@ -115,6 +119,10 @@ impl Group {
             Asked::PreVote(request) => {
                 let answer = raft()?.pre_vote(request).await.map_err(unavailable)?;
                 Ok(wire::encode_vote_answer(&answer))
+            }
+            Asked::Transfer(request) => {
+                let answer = raft()?.handle_transfer_leader(request).await.map_err(unavailable)?;
+                Ok(wire::encode_transfer_answer(&answer))
             }
             Asked::ReadIndex => Ok(wire::encode_value(&self.read_index_here().await?)),
         }

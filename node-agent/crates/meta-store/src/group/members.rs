@@ -1,6 +1,7 @@
 //! Who replicates a group, and who votes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use grid_types::ErrorCode;
@@ -14,6 +15,8 @@ use crate::MetaError;
 use crate::log::{GroupLog, LogEntry};
 use crate::peers::MetaMember;
 
+/// A stopping node waits so long for its successor.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
 /// A replica that lags by no more entries may become a voter.
 const LAG_MAX: u64 = 1_000;
 
@@ -107,6 +110,35 @@ impl Group {
     /// Does this node lead the group?
     pub(crate) fn leads(&self) -> bool {
         self.running().is_ok_and(|running| running.raft.is_leader())
+    }
+
+    /// Gives leadership to another voter that answers and has all entries, where this node leads; waits a moment for it.
+    pub(crate) async fn hand_leadership_over(&self, members: &[MetaMember]) {
+        let Ok(running) = self.running() else { return };
+        let raft = running.raft;
+        let (me, wanted) = (self.shared.peers.me(), {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            if !metrics.state.is_leader() {
+                return;
+            }
+            let voters: BTreeSet<Voter> = metrics.membership_config.membership().voter_ids().collect();
+            let matched = metrics.replication.iter().flatten();
+            let mut able: Vec<(Option<u64>, Voter)> = matched
+                .filter(|(number, _)| voters.contains(number))
+                .filter(|(number, _)| members.iter().any(|member| member.number == **number && member.alive))
+                .map(|(number, matched)| (matched.as_ref().map(|id| id.index), *number))
+                .collect();
+            able.sort_unstable();
+            able.last().map(|(_, number)| *number)
+        });
+        let Some(to) = wanted.filter(|to| *to != me) else { return };
+        if raft.trigger().transfer_leader(to).await.is_ok() {
+            let waiting = raft.wait(Some(HAND_OVER_PATIENCE));
+            if waiting.metrics(|metrics| metrics.current_leader != Some(me), "hand over").await.is_err() {
+                tracing::debug!(shard = %self.shared.shard, to, "leadership was not taken over in time");
+            }
+        }
     }
 
     /// The voters as this node knows them.

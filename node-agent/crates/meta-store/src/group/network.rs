@@ -10,7 +10,8 @@ use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
 use rpc::{Fate, Method, NetworkExt, RpcError};
@@ -110,6 +111,16 @@ impl RaftNetworkV2<Types> for Peer {
         let message = wire::encode_vote_request(self.shard, &request);
         let answer = self.call(wire::PRE_VOTE, message, option.soft_ttl()).await?;
         wire::decode_vote_answer(answer).map_err(undecodable)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let message = wire::encode_transfer(self.shard, &request);
+        let answer = self.call(wire::TRANSFER, message, option.soft_ttl()).await?;
+        wire::decode_transfer_answer(answer, &request).map_err(undecodable)
     }
 
     /// The replica is told to fetch one from here, and asked until it runs on it.

@@ -7,19 +7,23 @@ use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use grid_types::{ErrorCode, ShardId};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
 use rpc::{Method, RpcError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::encoding::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
-use super::types::{LogId, Types};
+use super::types::{LogId, Types, Voter};
 use crate::log::LogEntry;
 
 pub(crate) const SERVICE: &str = "meta";
 pub(super) const APPEND: Method = Method::control("/meta/append");
 pub(super) const VOTE: Method = Method::control("/meta/vote");
 pub(super) const PRE_VOTE: Method = Method::control("/meta/pre-vote");
+pub(super) const TRANSFER: Method = Method::control("/meta/transfer");
 pub(super) const INSTALL: Method = Method::control("/meta/install");
 pub(super) const PROPOSE: Method = Method::control("/meta/propose");
 pub(super) const READ_INDEX: Method = Method::control("/meta/read-index");
@@ -201,6 +205,69 @@ pub(super) fn decode_vote_answer(message: Bytes) -> io::Result<VoteResponse<Type
         vote: decode_vote(&answer.vote)?,
         vote_granted: answer.granted,
         last_log_id: optional(answer.last.as_ref())?,
+    })
+}
+
+/// Leadership goes to `to`: who hears it need not wait for a timeout.
+#[derive(Serialize, Deserialize)]
+struct Transfer {
+    shard: u64,
+    vote: Vec<u8>,
+    to: Voter,
+    last: Option<Vec<u8>>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum TransferAnswer {
+    Accepted,
+    VoteChanged(Vec<u8>),
+    NotFlushed(Option<Vec<u8>>),
+}
+
+pub(super) fn encode_transfer(shard: ShardId, request: &TransferLeaderRequest<Types>) -> Bytes {
+    let transfer = Transfer {
+        shard: shard.0,
+        vote: encode_vote(request.from_leader()).to_vec(),
+        to: *request.to_node_id(),
+        last: request.last_log_id().map(encode_log_id),
+    };
+    encode(&transfer, 0).freeze()
+}
+
+pub(super) fn decode_transfer(message: Bytes) -> io::Result<(ShardId, TransferLeaderRequest<Types>)> {
+    let (transfer, _): (Transfer, Bytes) = decode(message)?;
+    let last = optional(transfer.last.as_ref())?;
+    let request = TransferLeaderRequest::new(decode_vote(&transfer.vote)?, transfer.to, last);
+    Ok((ShardId(transfer.shard), request))
+}
+
+pub(super) fn encode_transfer_answer(answer: &TransferLeaderResponse<Types>) -> Bytes {
+    let answer = match answer {
+        Ok(()) => TransferAnswer::Accepted,
+        Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+            TransferAnswer::VoteChanged(encode_vote(actual).to_vec())
+        }
+        Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+            TransferAnswer::NotFlushed(actual.as_ref().map(encode_log_id))
+        }
+    };
+    encode(&answer, 0).freeze()
+}
+
+pub(super) fn decode_transfer_answer(
+    message: Bytes,
+    request: &TransferLeaderRequest<Types>,
+) -> io::Result<TransferLeaderResponse<Types>> {
+    Ok(match decode(message)?.0 {
+        TransferAnswer::Accepted => Ok(()),
+        TransferAnswer::VoteChanged(actual) => Err(TransferLeaderError::VoteChanged {
+            expected: *request.from_leader(),
+            actual: decode_vote(&actual)?,
+        }),
+        TransferAnswer::NotFlushed(actual) => Err(TransferLeaderError::LogNotFlushed {
+            expected: request.last_log_id().copied(),
+            actual: optional(actual.as_ref())?,
+        }),
     })
 }
 

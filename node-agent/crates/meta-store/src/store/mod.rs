@@ -316,6 +316,11 @@ impl MetaStore {
             let _ = split.await;
         }
         let groups: Vec<Group> = inner.groups.read().values().cloned().collect();
+        if !inner.peers.is_alone() {
+            let members = inner.peers.members();
+            let handing = groups.iter().map(|group| group.hand_leadership_over(&members));
+            futures_util::future::join_all(handing).await;
+        }
         for group in groups {
             if let Ok((file, _)) = group.file() {
                 let checkpointed =

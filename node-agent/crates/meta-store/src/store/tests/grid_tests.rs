@@ -211,6 +211,19 @@ fn writes_go_on_when_the_leader_dies_and_it_catches_up_when_it_is_back() {
 }
 
 #[test]
+fn a_leader_that_stops_hands_over_before_it_goes() {
+    runtime().block_on(async {
+        let grid = Grid::of(3, MetaConfig::default()).await;
+        let stopping = grid.leader(ShardId::ROOT).unwrap();
+        grid.store(stopping).shutdown().await;
+        let successors =
+            (1..=3).filter(|number| *number != stopping && grid.store(*number).leads(ShardId::ROOT));
+        assert_eq!(successors.count(), 1, "there is a leader already, without a timeout");
+        grid.shutdown().await;
+    });
+}
+
+#[test]
 fn a_node_that_is_cut_off_neither_writes_nor_reads() {
     runtime().block_on(async {
         let grid = Grid::of(3, MetaConfig::default()).await;

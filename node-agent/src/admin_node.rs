@@ -40,6 +40,8 @@ const VERIFY_PAGE: usize = 256;
 const BACKUP_JOB: &str = "backup-metadata";
 /// Incomplete segments counted of one shard for one cause.
 const INCOMPLETE_PAGE: usize = 1_000;
+/// For counting what status shows beside the rest.
+const COUNT_PATIENCE: Duration = Duration::from_secs(2);
 /// Damaged chunks that a report names.
 const DAMAGED_SHOWN_MAX: usize = 100;
 
@@ -379,6 +381,25 @@ impl Node for AdminNode {
                     .into_iter()
                     .filter_map(|drive| Some(format!("{}: {}", drive.path, drive.problem?))),
             );
+            let segments_incomplete = match tokio::time::timeout(COUNT_PATIENCE, self.segments_incomplete()).await {
+                Ok(Ok(count)) => count,
+                // The picture without this number says more than none.
+                Ok(Err(error)) => {
+                    warnings.push(format!("how many segments are incomplete is not known now: {error}"));
+                    0
+                }
+                Err(_) => {
+                    warnings.push("how many segments are incomplete is not known now: no answer in time".to_owned());
+                    0
+                }
+            };
+            if self.parts.link.is_shut_out() {
+                warnings.push(
+                    "this node is no member of its grid any more: it was removed, or left behind; on empty folders it can \
+                     join as a new one"
+                        .to_owned(),
+                );
+            }
             let doors = self.doors.get();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -399,7 +420,7 @@ impl Node for AdminNode {
                 },
                 total_bytes: in_service().map(|drive| drive.total_bytes).sum(),
                 free_bytes: in_service().map(|drive| drive.free_bytes).sum(),
-                segments_incomplete: self.segments_incomplete().await.map_err(|error| of_meta(&error))?,
+                segments_incomplete,
                 segments_unrecoverable: self.parts.repair.unrecoverable(),
                 warnings,
             })

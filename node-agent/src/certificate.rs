@@ -14,6 +14,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The folder beside the data.
@@ -41,6 +42,42 @@ pub enum CertificateError {
     Serve(#[from] http_server::TlsError),
 }
 
+/// The authority as the grid keeps it.
+#[derive(Serialize, Deserialize)]
+pub struct Authority {
+    /// PEM of its certificate.
+    pub certificate: String,
+    /// PEM of its key.
+    pub key: String,
+}
+
+impl Authority {
+    /// The one in `state`, which is made where there is none. Blocks.
+    pub fn read_or_make(state: &Path) -> Result<Self, CertificateError> {
+        let folder = state.join(TLS_FOLDER);
+        let (certificate, key) = (folder.join(AUTHORITY_FILE), folder.join(AUTHORITY_KEY_FILE));
+        if !key.exists() || !certificate.exists() {
+            make_authority(&folder, &certificate, &key)?;
+        }
+        Ok(Self { certificate: read(&certificate)?, key: read(&key)? })
+    }
+
+    /// Makes it the one in `state`. Blocks.
+    pub fn write(&self, state: &Path) -> Result<(), CertificateError> {
+        let folder = state.join(TLS_FOLDER);
+        let (certificate, key) = (folder.join(AUTHORITY_FILE), folder.join(AUTHORITY_KEY_FILE));
+        let same = read(&certificate).is_ok_and(|text| text == self.certificate);
+        if same && read(&key).is_ok_and(|text| text == self.key) {
+            return Ok(());
+        }
+        write_authority(&folder, [(&key, &self.key), (&certificate, &self.certificate)])
+    }
+}
+
+fn read(path: &Path) -> Result<String, CertificateError> {
+    fs::read_to_string(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
+}
+
 /// A certificate for these further names (`*.s3.example.net`), signed by the authority in `state`, which is made where
 /// there is none. Also the path of the authority's certificate. Blocks.
 pub fn generate(state: &Path, names: &[String]) -> Result<(TlsIdentity, PathBuf), CertificateError> {
@@ -49,9 +86,6 @@ pub fn generate(state: &Path, names: &[String]) -> Result<(TlsIdentity, PathBuf)
     if !key_path.exists() || !authority_path.exists() {
         make_authority(&folder, &authority_path, &key_path)?;
     }
-    let read = |path: &Path| {
-        fs::read_to_string(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
-    };
     // The name and the key are all that a signature needs of the authority; both are as when it was made.
     let authority = Issuer::new(authority_params()?, KeyPair::from_pem(&read(&key_path)?)?);
     let key = KeyPair::generate()?;
@@ -105,14 +139,18 @@ pub async fn follow_files(identities: Vec<TlsIdentity>, every: Duration) {
 }
 
 fn make_authority(folder: &Path, certificate: &Path, key_path: &Path) -> Result<(), CertificateError> {
+    let key = KeyPair::generate()?;
+    let authority = authority_params()?.self_signed(&key)?;
+    write_authority(folder, [(key_path, &key.serialize_pem()), (certificate, &authority.pem())])
+}
+
+fn write_authority(folder: &Path, files: [(&Path, &String); 2]) -> Result<(), CertificateError> {
     let file = |path: &Path, source: io::Error| CertificateError::File { path: path.to_owned(), source };
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(file(folder, error)),
         _ => {}
     }
-    let key = KeyPair::generate()?;
-    let authority = authority_params()?.self_signed(&key)?;
-    for (path, text) in [(key_path, key.serialize_pem()), (certificate, authority.pem())] {
+    for (path, text) in files {
         fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -128,7 +166,7 @@ fn make_authority(folder: &Path, certificate: &Path, key_path: &Path) -> Result<
 fn authority_params() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.distinguished_name.push(DnType::CommonName, "shoal certificate authority of this node");
+    params.distinguished_name.push(DnType::CommonName, "shoal certificate authority");
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
 }

@@ -12,7 +12,7 @@ use chunk_store::{ChunkError, ChunkStore, Drive, DriveConfig};
 use grid_types::{DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
-use keyring::RootKey;
+use keyring::{RootKey, SealedValue};
 use membership::{DiscoveryConfig, Interfaces, Registry};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
@@ -26,6 +26,7 @@ use sys::{Clock, Random};
 
 use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
+use crate::certificate::Authority;
 use crate::config::{Config, DegradedWrites, TlsMode};
 use crate::drives::{
     Discovered, DiscoveryError, DriveLock, DriveOrder, DriveWatch, OurDrive, ProblemFolder, WatchConfig,
@@ -54,6 +55,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 const EMPTIED_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at certificate files.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
+/// Root record (kind 7) of the authority that signs HTTPS certificates, sealed under the label beside it.
+const AUTHORITY_SETTING: &[u8] = b"https-authority";
+const AUTHORITY_LABEL: &str = "https authority";
 /// Between two tries to reach the others at start.
 const GRID_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Records read at once.
@@ -282,6 +286,7 @@ impl Node {
         let backup = Arc::new(backup);
         let (stop_backups, backups_stopped) = tokio::sync::watch::channel(false);
         tokio::spawn(backup.clone().run(backups_stopped));
+        let sealing_key = root_key.clone();
         let iam = Iam::new(meta.clone(), root_key, clock.clone(), random.clone());
 
         let metrics = Arc::new(Metrics::new());
@@ -313,6 +318,9 @@ impl Node {
             .flat_map(|suffix| [suffix.clone(), format!("*.{suffix}")])
             .collect();
         let s3_files = config.s3.certificate.as_deref().zip(config.s3.certificate_key.as_deref());
+        if [config.s3.tls, config.admin.tls].contains(&TlsMode::Generated) {
+            share_authority(&meta, &sealing_key, &*random, &state_folder).await?;
+        }
         let s3_tls = tls_of(config.s3.tls, s3_files, &state_folder, wildcard_names, &mut authority).await?;
         let admin_files = config.admin.certificate.as_deref().zip(config.admin.certificate_key.as_deref());
         let admin_tls =
@@ -581,6 +589,7 @@ async fn enter_grid(
         match register_start(meta, identity.clone(), opened, random).await {
             Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
                 tracing::warn!(%error, "waiting for a majority of the grid's voters");
+                link.look_if_shut_out().await;
                 link.point_at_found(BTreeMap::new());
                 tokio::time::sleep(GRID_RETRY_PAUSE).await;
             }
@@ -836,6 +845,37 @@ async fn tls_of(
             let (identity, path) = made.await??;
             *authority = Some(path);
             Ok(Some(identity))
+        }
+    }
+}
+
+/// All nodes of a grid serve certificates of one authority: the root shard keeps it, sealed with the root key. The first node
+/// that makes certificates gives it its own.
+async fn share_authority(
+    meta: &MetaStore,
+    root_key: &RootKey,
+    random: &dyn Random,
+    state_folder: &Path,
+) -> Result<(), StartError> {
+    loop {
+        let state = state_folder.to_owned();
+        if let Some(record) = meta.record(RecordKind::Setting, AUTHORITY_SETTING).await? {
+            let opened = root_key.open_value(AUTHORITY_LABEL, &SealedValue(record.value))?;
+            let authority: Authority = serde_json::from_slice(&opened).map_err(RegistryFailure::from)?;
+            return Ok(tokio::task::spawn_blocking(move || authority.write(&state)).await??);
+        }
+        let own = tokio::task::spawn_blocking(move || Authority::read_or_make(&state)).await??;
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&own).map_err(RegistryFailure::from)?);
+        let SealedValue(sealed) = root_key.seal_value(AUTHORITY_LABEL, &plain, random);
+        let written = meta.write_records(vec![RecordWrite {
+            kind: RecordKind::Setting,
+            key: AUTHORITY_SETTING.to_vec(),
+            expect: Expect::Absent,
+            value: Some(sealed),
+        }]);
+        match written.await {
+            Err(error) if error.code() == grid_types::ErrorCode::Conflict => {}
+            written => return Ok(written?),
         }
     }
 }

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chunk_store::ChunkStore;
 use grid_types::{
-    DriveId, DriveSnapshot, DriveState, FailureDomain, GridSnapshot, NodeId, Score, ShardId, Timestamp,
+    DriveId, DriveSnapshot, DriveState, ErrorCode, FailureDomain, GridSnapshot, NodeId, Score, ShardId,
+    Timestamp,
 };
 use membership::{
     Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, Interfaces, JoinService, Liveness,
@@ -16,7 +19,10 @@ use membership::{
 };
 use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
-use rpc::{BindError, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services, dial_stranger};
+use rpc::{
+    BindError, Method, NetworkExt, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services,
+    dial_stranger,
+};
 use segment_store::GridView;
 use sys::{Clock, Disk, Random};
 use tokio::sync::watch;
@@ -34,6 +40,8 @@ const LIST_EVERY: Duration = Duration::from_secs(10);
 const RECORDS_EVERY: Duration = Duration::from_secs(30);
 /// Drives of a grid that are looked for so.
 const DRIVES_MAX: usize = 4_096;
+/// Asked of members to see whether they answer this node.
+const GOSSIP_STATE: Method = Method::control("/gossip/state");
 /// For an answer from where this node was before.
 const DOUBLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A member that is down for so long is replaced as a voter where another one can take its place.
@@ -82,6 +90,7 @@ pub struct GridLink {
     server: RpcServer,
     addresses: Vec<SocketAddr>,
     discovery: Discovery,
+    shut_out: AtomicBool,
 }
 
 /// What the link follows once the rest of the node is there.
@@ -130,7 +139,18 @@ impl GridLink {
             api_port: Some(start.s3_port),
         };
         let discovery = Discovery::start(announcement, start.discovery, start.clock);
-        let link = Self { me, key, public_key, members, services, peers, server, addresses, discovery };
+        let link = Self {
+            me,
+            key,
+            public_key,
+            members,
+            services,
+            peers,
+            server,
+            addresses,
+            discovery,
+            shut_out: AtomicBool::new(false),
+        };
         link.point_at_found(BTreeMap::new());
         Ok(link)
     }
@@ -168,6 +188,30 @@ impl GridLink {
     /// Does the grid have other members, as far as this node knows?
     pub fn has_others(&self) -> bool {
         self.members.list().is_some_and(|list| list.list().current().any(|member| member.node != self.me))
+    }
+
+    /// Members refuse this node.
+    pub fn is_shut_out(&self) -> bool {
+        self.shut_out.load(Ordering::Relaxed)
+    }
+
+    /// Where the grid does not answer: finds out whether that is because this node is no member any more.
+    pub async fn look_if_shut_out(&self) {
+        let Some(list) = self.members.list() else { return };
+        for member in list.list().current().filter(|member| member.node != self.me) {
+            let asked = self.peers.call(member.node, GOSSIP_STATE, Bytes::new(), DOUBLE_TIMEOUT).await;
+            let refused = matches!(&asked, Err(error) if error.code == ErrorCode::AccessDenied);
+            if refused && !self.shut_out.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    member = %member.node,
+                    "this node is no member of its grid any more: it was removed, or left behind. It serves nothing that needs the \
+                     others; on empty folders it can join as a new one"
+                );
+            }
+            if asked.is_ok() {
+                self.shut_out.store(false, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Where another process answers as this node: a copy of its drives runs there, or this one is the copy.
@@ -386,10 +430,11 @@ impl Follower {
                 && let Ok(permit) = asking.clone().try_acquire_owned()
             {
                 asked = tokio::time::Instant::now();
-                let registry = self.followed.registry.clone();
+                let (registry, link) = (self.followed.registry.clone(), self.link.clone());
                 tokio::spawn(async move {
                     if let Err(error) = registry.current().await {
                         tracing::debug!(%error, "the member list cannot be read now");
+                        link.look_if_shut_out().await;
                     }
                     // Not at once again, whatever the answer was.
                     tokio::time::sleep(LOOK_EVERY).await;

@@ -16,10 +16,9 @@ use serde_json::{Value, json};
 use crate::node::NodeAnswer;
 use crate::table::Access;
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey,
-    NewTicket, NodeInfo, Pairing,
-    QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
-    TicketInfo, VerifyReport,
+    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
+    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
+    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,

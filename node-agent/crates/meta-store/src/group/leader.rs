@@ -113,7 +113,17 @@ impl Group {
         if alone {
             return Ok(running.file);
         }
-        let index = self.next_question().await.map_err(|reason| self.unavailable(reason))?;
+        if self.waits_in_vain(&running)
+            && let Some(file) = self.file_of_one_of_two(&running)
+        {
+            return Ok(file);
+        }
+        let index = match self.next_question().await {
+            Ok(index) => index,
+            Err(reason) => {
+                return self.file_of_one_of_two(&running).ok_or_else(|| self.unavailable(reason));
+            }
+        };
         let applied = {
             let metrics = running.raft.data_metrics();
             let metrics = metrics.borrow_watched();
@@ -125,6 +135,29 @@ impl Group {
             caught_up.map_err(|_| self.unavailable("this replica lags behind"))?;
         }
         Ok(running.file)
+    }
+
+    /// This node leads and has not heard from a majority for long: asking would take as long again.
+    fn waits_in_vain(&self, running: &Running) -> bool {
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state.is_leader()
+            && metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() > READ_INDEX_PATIENCE)
+    }
+
+    /// Of two voters with the other one away: nothing can be committed without this one. Where it leads, all that was
+    /// acknowledged is applied; else that is so unless entries follow that the other one may have acknowledged. `None`
+    /// then, and with more voters.
+    fn file_of_one_of_two(&self, running: &Running) -> Option<Arc<ShardFile>> {
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership();
+        let two = members.get_joint_config().len() == 1 && members.voter_ids().count() == 2;
+        let mine = members.voter_ids().any(|voter| voter == self.shared.peers.me());
+        let leads = metrics.state.is_leader()
+            && metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term);
+        let all_applied = leads || metrics.last_applied.map(|id| id.index) == metrics.last_log_index;
+        (two && mine && all_applied).then(|| running.file.clone())
     }
 
     /// The last entry applied here, if this replica heard from a live leader within `age`.

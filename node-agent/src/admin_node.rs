@@ -485,6 +485,7 @@ impl Node for AdminNode {
             let taken = self
                 .order(DriveOrder::Add {
                     path: absolute(&order.path)?,
+                    adopt_from: None,
                     allow_not_empty: order.allow_not_empty,
                     same_file_system_ok: order.same_file_system_ok,
                     replaces: None,
@@ -499,10 +500,53 @@ impl Node for AdminNode {
         .boxed()
     }
 
+    fn adopt_drive(&self, order: AddDrive) -> NodeFuture<'_, DriveInfo> {
+        async move {
+            let path = absolute(&order.path)?;
+            let folder = path.clone();
+            let label = tokio::task::spawn_blocking(move || {
+                sys::RealDisk::open(&folder).and_then(|disk| chunk_store::label::read(&disk))
+            });
+            let label = label.await.map_err(|error| AdminError::of(ErrorCode::Internal, error.to_string()))?;
+            let label = label.map_err(|error| AdminError::invalid(format!("{}: {error}", path.display())))?;
+            let shown = path.display();
+            let Some(label) = label else {
+                return Err(AdminError::invalid(format!("{shown} is no drive; `shoal drive add` makes it one")));
+            };
+            let members = self.parts.link.members().list();
+            let member = members.is_some_and(|list| list.list().member(label.node).is_some());
+            let conflict = |message: String| AdminError::of(ErrorCode::Conflict, message);
+            if label.grid != self.parts.identity.grid {
+                return Err(conflict(format!("{shown} belongs to grid {}: its chunks mean nothing here", label.grid)));
+            }
+            if member && self.parts.gossip.view().liveness(label.node) != Liveness::Down {
+                return Err(conflict(format!(
+                    "{shown} belongs to node {}, which lives, or did so a moment ago: stop that node, or remove it first",
+                    label.node
+                )));
+            }
+            let taken = self
+                .order(DriveOrder::Add {
+                    path,
+                    adopt_from: Some(label.node),
+                    allow_not_empty: true,
+                    same_file_system_ok: order.same_file_system_ok,
+                    replaces: None,
+                })
+                .await?;
+            for job in ["inventory", "scrub"] {
+                self.parts.repair.jobs().run_now(job);
+            }
+            Ok(taken)
+        }
+        .boxed()
+    }
+
     fn replace_drive(&self, drive: DriveId, order: ReplaceDrive) -> NodeFuture<'_, DriveInfo> {
         async move {
             self.order(DriveOrder::Add {
                 path: absolute(&order.path)?,
+                adopt_from: None,
                 allow_not_empty: order.allow_not_empty,
                 same_file_system_ok: order.same_file_system_ok,
                 replaces: Some(drive),

@@ -17,6 +17,8 @@ pub enum DriveCommand {
     List(List),
     /// Makes an existing, empty folder a drive of this node, or takes one of its drives back
     Add(Add),
+    /// Takes over a drive of a node that is gone, with what lies on it
+    Adopt(Add),
     /// Retires a drive and puts another folder in its place
     Replace(Replace),
     /// Puts no new chunks onto a drive
@@ -87,6 +89,15 @@ impl DriveCommand {
                 }
                 list.drives.iter().for_each(show);
                 Ok(())
+            }
+            Self::Adopt(command) => {
+                let order = AddDrive {
+                    path: absolute(&command.folder.path)?,
+                    allow_not_empty: true,
+                    same_file_system_ok: command.folder.same_file_system_ok,
+                };
+                let drive: DriveInfo = command.admin.client()?.order("/v1/drives/adopt", &order).await?;
+                answer(&command.admin, &drive)
             }
             Self::Add(command) => {
                 let order = AddDrive {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chunk_store::{Drive, DriveConfig, DriveLabel, DriveSummary, label};
-use grid_types::DriveId;
+use grid_types::{DriveId, NodeId};
 use sys::{Clock, Disk, Random, RealDisk};
 
 use super::DriveLock;
@@ -72,6 +72,8 @@ pub fn look(
 pub struct Take {
     /// The folder, absolute.
     pub path: PathBuf,
+    /// A node that is gone, whose drive it may be: then it and its chunks become this node's.
+    pub adopt_from: Option<NodeId>,
     /// Other files in it may stay.
     pub allow_not_empty: bool,
     /// It may share its file system with another drive.
@@ -93,8 +95,14 @@ pub fn take(
     let path = order.path.display();
     let disk =
         Arc::new(RealDisk::open(&order.path).map_err(|error| format!("{path} cannot be opened: {error}"))?);
-    let found = label::read(&*disk).map_err(|error| format!("{path}: its label cannot be read: {error}"))?;
-    if let Some(label) = &found {
+    let mut found =
+        label::read(&*disk).map_err(|error| format!("{path}: its label cannot be read: {error}"))?;
+    let mut adopted = None;
+    if let Some(label) = &mut found {
+        if label.grid == identity.grid && order.adopt_from == Some(label.node) {
+            adopted = Some(label.clone());
+            label.node = identity.node;
+        }
         if (label.grid, label.node) != (identity.grid, identity.node) {
             return Err(format!(
                 "{path} belongs to another {}; nothing here takes or erases it",
@@ -116,6 +124,9 @@ pub fn take(
         ));
     }
     let lock = DriveLock::take(&order.path).map_err(|error| format!("{path}: {error}"))?;
+    if let (Some(before), Some(now)) = (adopted, &found) {
+        adopt(&order.path, &*disk, &before, now).map_err(|error| format!("{path}: adopting it: {error}"))?;
+    }
     if found.is_none() {
         let label = DriveLabel {
             grid: identity.grid,
@@ -135,4 +146,18 @@ pub fn take(
     let drive = Drive::open(disk, clock, config).map_err(|error| error.to_string())?;
     let summary = drive.summary();
     Ok((drive, summary, lock))
+}
+
+/// Makes a drive of a node that is gone this node's. What it knew of the metadata belonged to that node's votes: it is
+/// put aside, not deleted.
+fn adopt(path: &Path, disk: &dyn Disk, before: &DriveLabel, now: &DriveLabel) -> io::Result<()> {
+    let (metadata, aside) = (path.join("meta"), path.join(format!("meta-of-{}", before.node)));
+    match std::fs::rename(&metadata, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.sync_dir("", "adopt: metadata put aside")?;
+    label::replace(disk, before, now)?;
+    tracing::info!(drive = %now.drive, path = %path.display(), from = %before.node, "drive adopted");
+    Ok(())
 }

@@ -16,6 +16,8 @@ pub enum DriveOrder {
         /// The folder, absolute.
         path: PathBuf,
         /// See `Take`.
+        adopt_from: Option<NodeId>,
+        /// See `Take`.
         allow_not_empty: bool,
         /// See `Take`.
         same_file_system_ok: bool,

@@ -136,6 +136,9 @@ impl Node for SmallNode {
     fn remove_node(&self, node: NodeId) -> NodeAnswer<'_, ()> {
         self.ordered(format!("remove {node}"), ())
     }
+    fn adopt_drive(&self, order: AddDrive) -> NodeAnswer<'_, DriveInfo> {
+        self.ordered(format!("adopt {}", order.path), drive(false))
+    }
     fn drain_drive(&self, id: DriveId) -> NodeAnswer<'_, DriveInfo> {
         self.ordered(format!("drain {id}"), drive(false))
     }

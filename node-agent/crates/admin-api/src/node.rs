@@ -26,6 +26,8 @@ pub trait Node: Send + Sync + 'static {
     fn drives(&self) -> NodeAnswer<'_, Vec<DriveInfo>>;
     /// Makes a folder a drive.
     fn add_drive(&self, order: AddDrive) -> NodeAnswer<'_, DriveInfo>;
+    /// Makes a drive of a node of this grid that is gone one of this node, with its chunks.
+    fn adopt_drive(&self, order: AddDrive) -> NodeAnswer<'_, DriveInfo>;
     /// Retires `drive` and adds another in its place.
     fn replace_drive(&self, drive: DriveId, order: ReplaceDrive) -> NodeAnswer<'_, DriveInfo>;
     /// Locks (no new chunks) or unlocks a drive, durably.

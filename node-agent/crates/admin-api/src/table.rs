@@ -83,6 +83,14 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     row!("AddDrive", POST, "/v1/drives", Operator, "Makes a folder a drive", ops::drives::add),
     row!(
+        "AdoptDrive",
+        POST,
+        "/v1/drives/adopt",
+        Operator,
+        "Takes over a drive of a node that is gone",
+        ops::drives::adopt
+    ),
+    row!(
         "ReplaceDrive",
         POST,
         "/v1/drives/{id}/replace",

@@ -12,7 +12,7 @@ use super::{DriveLock, DriveOrder, Event, OrderError, Reply, WatchedDrive, Watch
 impl Watcher {
     pub(super) fn on_order(&mut self, order: DriveOrder, reply: Reply) {
         match order {
-            DriveOrder::Add { path, allow_not_empty, same_file_system_ok, replaces } => {
+            DriveOrder::Add { path, adopt_from, allow_not_empty, same_file_system_ok, replaces } => {
                 if let Some(id) = replaces
                     && self.table.get_mut(id).is_none()
                 {
@@ -35,6 +35,7 @@ impl Watcher {
                         .filter_map(|drive| Some(drive.summary.as_ref()?.file_system.clone()))
                         .collect(),
                     in_service: others().map(|drive| drive.id).collect(),
+                    adopt_from,
                     allow_not_empty,
                     path,
                 };

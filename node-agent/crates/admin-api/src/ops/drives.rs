@@ -16,6 +16,10 @@ pub async fn add(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
     Answer::json(&api.node.add_drive(call.json::<AddDrive>()?).await?)
 }
 
+pub async fn adopt(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
+    Answer::json(&api.node.adopt_drive(call.json::<AddDrive>()?).await?)
+}
+
 pub async fn replace(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
     let order = call.json::<ReplaceDrive>()?;
     Answer::json(&api.node.replace_drive(drive_of(&call)?, order).await?)

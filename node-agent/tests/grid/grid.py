@@ -161,7 +161,7 @@ class Grid:
 
     def __init__(self, network, folder):
         self.network, self.folder = network, pathlib.Path(folder)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.client = network.host()
         self.nodes = []
         self.keys = None

@@ -11,8 +11,9 @@ from s3 import Lost, Unreachable
 from wing_gong import Listing, Operation
 
 OPERATIONS_PER_KEY = 110  # then the slot gets a new key; the reads at the end come on top, the checker takes 400
-SMALL = [0, 1, 300, 4_000, 15_000]  # inside the metadata
-LARGE = [20_000, 150_000, 1_200_000]  # chunks on drives
+SMALL = (1, 300, 4_000, 15_000)  # inside the metadata
+LARGE = (20_000, 150_000, 1_200_000)  # chunks on drives
+STANDSTILL_SECONDS = 30  # without the answers that a test waits for: it failed
 SHY_SECONDS = 4  # after an answer that never came
 TURN_SECONDS = 0.004  # a client's rest after each answer: two cores serve the grid, the clients and the checks
 
@@ -24,7 +25,7 @@ class Load:
     2xx: happened. 412 (404 for If-Match): refused. Lost, 5xx, 409: may have happened at any time from now on. No connection: did not.
     """
 
-    def __init__(self, grid, seed, clients=5, slots=12, sizes=SMALL, bucket="load", nodes=None, timeout=5):
+    def __init__(self, grid, seed, clients=5, slots=12, sizes=(*SMALL, *LARGE), bucket="load", nodes=None, timeout=5):
         self.grid, self.seed, self.bucket, self.sizes, self.timeout = grid, seed, bucket, sizes, timeout
         self.nodes = list(nodes or grid.nodes)  # endpoints; tests may change the list while it runs
         self.shy = {}  # (client, node) → until when the client goes there seldom
@@ -65,7 +66,7 @@ class Load:
         """Lets the load go on for so long, and until so many more answers came; fails where none come at all."""
         goal = self.counts["acknowledged"] + acknowledged
         time.sleep(seconds)
-        end = time.monotonic() + 60
+        end = time.monotonic() + STANDSTILL_SECONDS
         while self.counts["acknowledged"] < goal:
             assert time.monotonic() < end, f"the load stands still: {dict(self.counts)}\n{self.grid.log_tails()}"
             time.sleep(0.1)
@@ -284,6 +285,10 @@ class Load:
             f"{len(self.listings)} lists; longest silence {self.longest_silence:.1f} s; {dict(self.counts)}"
         )
         wrong = list(self.wrong)
+        for node in self.nodes:
+            unrecoverable = node.status()["segments_unrecoverable"]
+            if unrecoverable:
+                wrong.append(f"{node} holds {unrecoverable} segments for lost")
         for key, history in sorted(self.histories.items()):
             told = wing_gong.check(history)
             if told:

@@ -68,6 +68,8 @@ def test_frozen_node(make_grid, seed, long, who):
         settle(grid)
 
 
+# Fails because of a bug of shoal: the member list keeps the old address.
+@pytest.mark.xfail(strict=True, reason="a moved node's address does not get into the member list")
 def test_new_address(make_grid, seed, long):
     """A node that comes back at another address is the same node: the others find it, clients are served there."""
     grid = make_grid(3)
@@ -81,10 +83,15 @@ def test_new_address(make_grid, seed, long):
         node.start()
         settle(grid)
         load.run_for(2 * long, acknowledged=50)
+        new = f"{node.address}:9002"
         for other in grid.nodes:
-            assert other.nodes()[node.id]["addresses"] == [f"{node.address}:9002"] != [f"{old}:9002"], other
+            known = eventually(lambda other=other: new in other.nodes()[node.id]["addresses"], 15)
+            assert known, f"{other} knows {node} at {other.nodes()[node.id]['addresses']}"
+            assert f"{old}:9002" not in other.nodes()[node.id]["addresses"], other
 
 
+# Fails because of a bug of shoal: it asks the old addresses for ever.
+@pytest.mark.xfail(strict=True, reason="nodes that all moved do not find each other")
 def test_all_addresses_new(make_grid, seed):
     """All at once, as after a move to another network: they find each other again."""
     grid = make_grid(3)
@@ -98,7 +105,7 @@ def test_all_addresses_new(make_grid, seed):
     for node in grid.nodes:
         node.start(wait=False)
     for node in grid.nodes:
-        node.wait_ready()
+        node.wait_ready(30)
     for node in grid.nodes:
         assert client.request(node, "GET", "/load/before").body == b"kept"
 

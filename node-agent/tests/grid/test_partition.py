@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from conftest import settle
 from grid import eventually
 from load import Load
@@ -109,18 +111,20 @@ def test_one_link_cut(make_grid, seed, long):
         load.run_for(1, acknowledged=50)
 
 
-def test_far_and_lossy(make_grid, seed, long):
-    """200 ms there and back and 5 % loss, at one node, then at all of them."""
+# Fails because of a bug of shoal: appends are given up after 187.5 ms, so a grid with longer round trips stands still.
+@pytest.mark.xfail(strict=True, reason="append timeouts do not follow the round trip: nothing is acknowledged any more")
+@pytest.mark.parametrize("where", ["the leader", "all"])
+def test_far_and_lossy(make_grid, seed, long, where):
+    """200 ms there and back and 5 % loss on the way from one node to another."""
     grid = make_grid(3)
     with Load(grid, seed, clients=8, timeout=20) as load:
         load.run_for(1, acknowledged=50)
-        leader = grid.wait_leader()
-        for nodes in ([leader], grid.nodes):
-            for node in nodes:
-                node.host.delay(100 if len(nodes) == 1 else 50)
-                grid.network.lose(node.host, 5 if len(nodes) == 1 else 2.5)
-            load.run_for(10 * long, acknowledged=50)
-        for node in grid.nodes:
+        nodes = [grid.wait_leader()] if where == "the leader" else grid.nodes
+        for node in nodes:
+            node.host.delay(100 if len(nodes) == 1 else 50)
+            grid.network.lose(node.host, 5 if len(nodes) == 1 else 2.5)
+        load.run_for(10 * long, acknowledged=50)
+        for node in nodes:
             node.host.delay(0)
         grid.network.heal()
         settle(grid)

@@ -83,12 +83,15 @@ def test_false_grid_at_the_address(make_grid):
     false.nodes[0].start()
     refused(false, ticket, says=("grid", "pin"))
     assert len(false.nodes[0].nodes()) == 1
-    # And the true grid's other members are asked all the same, where one is named.
+    # The true grid lives, elsewhere: the newcomer finds it by itself, past the false one, and no other.
     grid.nodes[0].configure()
     grid.nodes[0].start()
     node = newcomer(grid)
-    node.join(ticket, peer=grid.nodes[0])
-    assert len(grid.nodes[0].nodes()) == 2
+    node.join(ticket)
+    node.start()
+    assert len(grid.nodes[0].nodes()) == len(node.nodes()) == 2
+    assert len(false.nodes[0].nodes()) == 1
+    node.kill()
 
 
 def test_two_grids_never_merge(make_grid, seed):

@@ -68,8 +68,6 @@ def test_frozen_node(make_grid, seed, long, who):
         settle(grid)
 
 
-# Fails because of a bug of shoal: the member list keeps the old address.
-@pytest.mark.xfail(strict=True, reason="a moved node's address does not get into the member list")
 def test_new_address(make_grid, seed, long):
     """A node that comes back at another address is the same node: the others find it, clients are served there."""
     grid = make_grid(3)
@@ -90,8 +88,6 @@ def test_new_address(make_grid, seed, long):
             assert f"{old}:9002" not in other.nodes()[node.id]["addresses"], other
 
 
-# Fails because of a bug of shoal: it asks the old addresses for ever.
-@pytest.mark.xfail(strict=True, reason="nodes that all moved do not find each other")
 def test_all_addresses_new(make_grid, seed):
     """All at once, as after a move to another network: they find each other again."""
     grid = make_grid(3)

@@ -81,9 +81,15 @@ faults *options: build
     cargo build --locked --profile {{profile}} -p load-generator
     SHOAL_BIN={{shoal}} SHOAL_LOAD_BIN=target/{{profile}}/shoal-load node-agent/tests/faults/run {{options}}
 
-# The long work: 200 kills under load.
+# Nodes on hosts of their own (network namespaces): growth, kills, partitions, slow links, doors; every history is checked.
+# Another seed, a longer run, some tests: `just grid --seed 7 --long -k partition`.
+grid *options: build
+    SHOAL_BIN={{shoal}} node-agent/tests/grid/run {{options}}
+
+# The long work: 200 kills under load, and the grid's faults for longer.
 torture: build
     SHOAL_BIN={{shoal}} SHOAL_KILLS=200 node-agent/tests/faults/run -k kill
+    SHOAL_BIN={{shoal}} node-agent/tests/grid/run --long
 
 # Searches one fuzz target for SECONDS with libFuzzer, starting from its committed corpus. New finds stay in target/fuzz.
 fuzz target seconds="300":

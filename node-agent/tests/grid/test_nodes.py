@@ -1,0 +1,150 @@
+"""Nodes that die, freeze, move, leave."""
+
+import time
+
+import pytest
+
+from conftest import settle
+from grid import eventually
+from load import Load
+from s3 import Lost, Unreachable
+
+
+def test_each_node_killed_in_turn(make_grid, seed, long):
+    """Whoever dies, leader or not: nothing acknowledged is lost, clients see at most a retry."""
+    grid = make_grid(4)
+    leader = grid.wait_leader()
+    others = [node for node in grid.nodes if node is not leader]
+    with Load(grid, seed) as load:
+        load.run_for(1, acknowledged=50)
+        for node in [leader, *others]:
+            print(f"kill {node}{' (leads)' if node is grid.leader() else ''}")
+            node.kill()
+            load.run_for(4 * long, acknowledged=50)
+            node.start()
+            settle(grid)
+            load.run_for(1, acknowledged=50)
+
+
+def test_leader_killed_again_and_again(make_grid, seed, long):
+    grid = make_grid(3)
+    with Load(grid, seed) as load:
+        for _ in range(3 * long):
+            leader = grid.wait_leader()
+            leader.kill()
+            load.run_for(3, acknowledged=50)
+            leader.start()
+            settle(grid)
+
+
+def test_all_killed_at_once(make_grid, seed, long):
+    """Power out everywhere: what was acknowledged is there when it comes back."""
+    grid = make_grid(3)
+    with Load(grid, seed) as load:
+        for _ in range(2 * long):
+            load.run_for(2, acknowledged=100)
+            for node in grid.nodes:
+                node.kill()
+            for node in grid.nodes:
+                node.start(wait=False)
+            for node in grid.nodes:
+                node.wait_ready()
+
+
+@pytest.mark.parametrize("who", ["leader", "follower"])
+def test_frozen_node(make_grid, seed, long, who):
+    """SIGSTOP for 10 s, then SIGCONT: a leader that was deposed meanwhile must not answer from what it knew."""
+    grid = make_grid(3)
+    leader = grid.wait_leader()
+    node = leader if who == "leader" else next(node for node in grid.nodes if node is not leader)
+    with Load(grid, seed, clients=8, slots=4, timeout=3) as load:
+        for _ in range(long):
+            load.run_for(2, acknowledged=100)
+            node.freeze()
+            load.run_for(10, acknowledged=50)
+            node.thaw()
+            load.run_for(3, acknowledged=50)
+            node = grid.wait_leader() if who == "leader" else node
+        settle(grid)
+
+
+def test_new_address(make_grid, seed, long):
+    """A node that comes back at another address is the same node: the others find it, clients are served there."""
+    grid = make_grid(3)
+    node = grid.wait_leader()
+    with Load(grid, seed) as load:
+        load.run_for(1, acknowledged=50)
+        old = node.address
+        node.kill()
+        node.host.readdress(40)
+        node.configure()
+        node.start()
+        settle(grid)
+        load.run_for(2 * long, acknowledged=50)
+        new = f"{node.address}:9002"
+        for other in grid.nodes:
+            known = eventually(lambda other=other: new in other.nodes()[node.id]["addresses"], 15)
+            assert known, f"{other} knows {node} at {other.nodes()[node.id]['addresses']}"
+            assert f"{old}:9002" not in other.nodes()[node.id]["addresses"], other
+
+
+def test_all_addresses_new(make_grid, seed):
+    """All at once, as after a move to another network: they find each other again."""
+    grid = make_grid(3)
+    client = grid.s3()
+    assert client.request(grid.nodes[0], "PUT", "/load/before", body=b"kept").status == 200
+    for node in grid.nodes:
+        node.kill()
+    for node in grid.nodes:
+        node.host.readdress(60 + node.number)
+        node.configure()
+    for node in grid.nodes:
+        node.start(wait=False)
+    for node in grid.nodes:
+        node.wait_ready(30)
+    for node in grid.nodes:
+        assert client.request(node, "GET", "/load/before").body == b"kept"
+
+
+def test_removed_node_is_shut_out(make_grid, seed, long):
+    """After `node remove` it takes part in nothing, serves nothing, and the rest goes on."""
+    grid = make_grid(4)
+    leader = grid.wait_leader()
+    gone = leader  # the hardest
+    rest = [node for node in grid.nodes if node is not gone]
+    with Load(grid, seed) as load:
+        load.run_for(1, acknowledged=50)
+        load.nodes.remove(gone)
+        rest[0].command("node", "remove", gone.id)
+        load.run_for(3 * long, acknowledged=50)
+        for node in rest:
+            assert eventually(lambda node=node: gone.id not in node.nodes(), 20), node
+        assert load.counts["unreachable"] == 0, load.counts
+    client = grid.s3(timeout=5)
+    key = "/load/after the removal"
+    assert client.request(rest[0], "PUT", key, body=b"new").status == 200
+
+    def refused():
+        """Neither reads nor writes; a process that ended refuses too."""
+        for method in ("GET", "PUT"):
+            try:
+                if client.request(gone, method, key, body=b"x" if method == "PUT" else b"").status < 500:
+                    return False
+            except (Lost, Unreachable):
+                pass
+        return True
+
+    assert eventually(refused, 30), f"the removed node answers clients\n{gone.log_tail()}"
+    # Started anew, with all that it had on its drive, it stays out.
+    if gone.process.poll() is None:
+        gone.kill()
+    gone.process = None
+    gone.start(wait=False)
+    for _ in range(10):
+        time.sleep(0.5)
+        assert refused(), f"the removed node answers clients after a restart\n{gone.log_tail()}"
+    for node in rest:
+        assert gone.id not in node.nodes()
+        assert client.request(node, "GET", key).body == b"new"
+    if gone.process.poll() is not None:
+        gone.process = None

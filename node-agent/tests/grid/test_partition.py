@@ -44,6 +44,7 @@ def test_minority_says_503_majority_goes_on(make_grid, seed, long):
                 assert eventually(lambda node=node: answers((node, "PUT", key, b"majority")) == [200], 30), node
             # Cut off, it answers neither reads nor writes: what it knows may be old.
             assert answers((leader, "PUT", key, b"minority"), (leader, "GET", key), (leader, "DELETE", key)) == [503] * 3
+            assert eventually(lambda leader=leader: not leader.status()["readiness"]["ready"], 20), leader.status()
             load.run_for(4, acknowledged=50)
             grid.network.heal()
             settle(grid)

@@ -84,8 +84,14 @@ impl MetaPeers {
 
     /// Other members, those that answer first.
     pub(crate) fn others(&self) -> Vec<MetaMember> {
-        let mut others: Vec<MetaMember> =
-            self.inner.members.read().iter().filter(|member| member.number != self.inner.me).cloned().collect();
+        let mut others: Vec<MetaMember> = self
+            .inner
+            .members
+            .read()
+            .iter()
+            .filter(|member| member.number != self.inner.me)
+            .cloned()
+            .collect();
         others.sort_by_key(|member| !member.alive);
         others
     }

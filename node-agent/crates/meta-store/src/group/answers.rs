@@ -64,12 +64,16 @@ pub(crate) fn parse_request(method: &str, message: Bytes) -> Result<(ShardId, Re
     let ask = |asked| Request::Ask(Question(asked));
     let parsed = match method {
         "append" => wire::decode_append(message).map(|(shard, request)| (shard, ask(Asked::Append(request)))),
-        "vote" => wire::decode_vote_request(message).map(|(shard, request)| (shard, ask(Asked::Vote(request)))),
+        "vote" => {
+            wire::decode_vote_request(message).map(|(shard, request)| (shard, ask(Asked::Vote(request))))
+        }
         "pre-vote" => {
             wire::decode_vote_request(message).map(|(shard, request)| (shard, ask(Asked::PreVote(request))))
         }
         "read-index" => wire::decode_value(message).map(|shard| (ShardId(shard), ask(Asked::ReadIndex))),
-        "propose" => wire::decode_proposal(message).map(|(shard, command)| (shard, Request::Propose(command))),
+        "propose" => {
+            wire::decode_proposal(message).map(|(shard, command)| (shard, Request::Propose(command)))
+        }
         "install" => wire::decode_value::<(u64, InstallOrder)>(message).and_then(|(shard, order)| {
             let leadership = Leadership { vote: decode_vote(&order.vote)?, index: order.index };
             Ok((ShardId(shard), Request::Install(leadership)))

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use grid_types::ErrorCode;
-use openraft::{Instant as _, ReadPolicy};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{Instant as _, ReadPolicy};
 use parking_lot::Mutex;
 use rpc::{NetworkExt, RpcError};
 
@@ -60,7 +60,9 @@ impl Group {
     async fn propose_here(&self, running: &Running, command: Bytes) -> Result<Reply, NotHere> {
         match running.raft.client_write(Payload(command)).await {
             Ok(response) => Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(NotHere::Leads(to.leader_id)),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                Err(NotHere::Leads(to.leader_id))
+            }
             Err(error) => {
                 self.look();
                 Err(NotHere::Failed(self.unavailable(error.to_string())))

@@ -107,7 +107,9 @@ impl Group {
         }
         let gone: BTreeSet<Voter> = replicas
             .into_iter()
-            .filter(|number| !voters.contains(number) && members.iter().all(|member| member.number != *number))
+            .filter(|number| {
+                !voters.contains(number) && members.iter().all(|member| member.number != *number)
+            })
             .collect();
         if !gone.is_empty() {
             let change = ChangeMembers::RemoveNodes(gone);

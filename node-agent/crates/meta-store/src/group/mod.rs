@@ -14,9 +14,9 @@ mod supervisor;
 mod types;
 mod wire;
 
+pub(crate) use answers::{Request, parse_request};
 #[cfg(test)]
 pub(crate) use members::voters_wanted;
-pub(crate) use answers::{Request, parse_request};
 pub(crate) use state_machine::Covered;
 pub(crate) use supervisor::{Group, GroupSettings, Opened};
 pub(crate) use wire::{SERVICE, SNAPSHOT};

@@ -48,7 +48,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    async fn call(&self, method: Method, message: Bytes, patience: Duration) -> Result<Bytes, RPCError<Types>> {
+    async fn call(
+        &self,
+        method: Method,
+        message: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, RPCError<Types>> {
         let node = self.peers.node(self.target).zip(self.peers.network());
         let Some((node, network)) = node else {
             let unknown = io::Error::new(io::ErrorKind::NotConnected, "it is not a member of this grid");

@@ -186,10 +186,8 @@ impl Group {
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
-        let mut status = GroupStatus {
-            restarts: self.shared.restarts.load(Ordering::Relaxed),
-            ..GroupStatus::default()
-        };
+        let mut status =
+            GroupStatus { restarts: self.shared.restarts.load(Ordering::Relaxed), ..GroupStatus::default() };
         let running = self.shared.running.read().clone();
         let Some(running) = running.filter(|_| self.shared.serving.load(Ordering::Acquire)) else {
             status.trouble.clone_from(&self.shared.trouble.lock());

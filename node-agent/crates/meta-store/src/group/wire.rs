@@ -12,9 +12,7 @@ use rpc::{Method, RpcError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{
-    decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote,
-};
+use super::encoding::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use super::types::{LogId, Types};
 use crate::log::LogEntry;
 

@@ -28,7 +28,10 @@ fn messages_come_back_as_they_went() {
         leader_commit: None,
     };
     let (shard, back) = decode_append(encode_append(ShardId(5), &request)).unwrap();
-    assert_eq!((shard, back.vote, back.prev_log_id, back.leader_commit), (ShardId(5), vote(2), request.prev_log_id, None));
+    assert_eq!(
+        (shard, back.vote, back.prev_log_id, back.leader_commit),
+        (ShardId(5), vote(2), request.prev_log_id, None)
+    );
     assert_eq!(back.entries, entries);
 
     for answer in [

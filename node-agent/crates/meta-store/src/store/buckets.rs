@@ -366,8 +366,7 @@ impl MetaStore {
             ) => *bucket_generation,
             _ => return Ok(false),
         };
-        let name =
-            self.inner.buckets.name_of(bucket);
+        let name = self.inner.buckets.name_of(bucket);
         self.inner.buckets.forget_id(bucket);
         let Some(name) = name else {
             return Ok(false);

@@ -8,9 +8,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
-use futures_util::FutureExt;
 use grid_types::{ErrorCode, NodeId, ShardId};
 use rpc::{Body, CALL_BYTES_MAX, Caller, RpcError, Service, collect, once};
 use tokio::sync::{mpsc, watch};
@@ -129,14 +129,16 @@ impl Inner {
                 }
             }
         });
-        let rest = stream::unfold(sent, |mut sent| async move { sent.recv().await.map(|piece| (piece, sent)) });
+        let rest =
+            stream::unfold(sent, |mut sent| async move { sent.recv().await.map(|piece| (piece, sent)) });
         Ok(stream::once(async move { Ok(head) }).chain(rest).boxed())
     }
 
     /// Fetches a snapshot of a shard from a node and keeps it on the drives. Returns what it covers.
     async fn fetch_snapshot(&self, shard: ShardId, from: NodeId) -> Result<ReceivedHead, MetaError> {
         let unavailable = |reason: String| MetaError::Unavailable { shard, reason };
-        let network = self.peers.network().ok_or_else(|| unavailable("there are no other nodes".to_owned()))?;
+        let network =
+            self.peers.network().ok_or_else(|| unavailable("there are no other nodes".to_owned()))?;
         let message = postcard::to_allocvec(&shard.0).expect("a number encodes");
         let answer = network.send(from, SNAPSHOT, once(message.into()), SNAPSHOT_PATIENCE);
         let mut body = answer.await.map_err(|error| unavailable(format!("node {from}: {error}")))?;
@@ -224,9 +226,9 @@ impl Inner {
     /// The map as this node's replica of the root shard has it; may be behind.
     pub(super) async fn known_ranges(&self) -> Result<Vec<(ShardId, ShardRange)>, MetaError> {
         let (file, _) = self.group(ShardId::ROOT)?.file()?;
-        let page = self.readers.run(move || {
-            file.read(|view| view.records(RecordKind::ShardRange, None, RANGES_PAGE))
-        });
+        let page = self
+            .readers
+            .run(move || file.read(|view| view.records(RecordKind::ShardRange, None, RANGES_PAGE)));
         let page = page.await.ok_or_else(|| self.closed_error(ShardId::ROOT))?;
         let page = page.map_err(|error| match error {
             CommandError::Refused(refusal) => refusal.into(),
@@ -284,4 +286,3 @@ pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
         }
     }
 }
-

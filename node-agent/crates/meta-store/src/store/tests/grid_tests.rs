@@ -157,11 +157,16 @@ fn a_grid_grows_from_one_to_four_and_every_node_answers_the_same() {
             for writer in 1..=number {
                 let text = format!("{number}-{writer}");
                 let op = grid.store(writer).new_op();
-                let written = grid.store(writer).commit(op, put_inline(&photos, &text, number * 10 + writer, b"x"));
+                let written =
+                    grid.store(writer).commit(op, put_inline(&photos, &text, number * 10 + writer, b"x"));
                 written.await.unwrap();
                 stored.push(text);
                 for reader in 1..=number {
-                    assert_eq!(keys(grid.store(reader), photos.id).await, stored, "from {reader} by {writer}");
+                    assert_eq!(
+                        keys(grid.store(reader), photos.id).await,
+                        stored,
+                        "from {reader} by {writer}"
+                    );
                 }
             }
         }
@@ -303,14 +308,20 @@ fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
         grid.store(2).create_bucket(photos.clone(), vec![1]).await.unwrap();
         for number in 0..300u64 {
             let op = grid.store(1).new_op();
-            grid.store(1).commit(op, put_inline(&photos, &format!("{number:03}"), number, b"x")).await.unwrap();
+            grid.store(1)
+                .commit(op, put_inline(&photos, &format!("{number:03}"), number, b"x"))
+                .await
+                .unwrap();
         }
         let leader = grid.leader(ShardId(1)).unwrap();
         let writes = async {
             for number in 300..400u64 {
                 let store = grid.store(number % 3 + 1);
                 let op = store.new_op();
-                store.commit(op, put_inline(&photos, &format!("{:03}x", number % 300), number, b"x")).await.unwrap();
+                store
+                    .commit(op, put_inline(&photos, &format!("{:03}x", number % 300), number, b"x"))
+                    .await
+                    .unwrap();
             }
         };
         let (split, ()) = tokio::join!(grid.store(leader).split_shard(ShardId(1)), writes);

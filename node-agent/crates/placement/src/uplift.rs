@@ -37,6 +37,8 @@ pub struct Wishes {
     pub large: Option<Wish>,
     /// Domains in service, or away and expected back.
     pub domains: usize,
+    /// A domain is a node; else a file system. Drives that were several domains become one when a second node joins.
+    pub by_node: bool,
 }
 
 impl Uplift {
@@ -56,7 +58,8 @@ impl Uplift {
             let drives = place(profile, grid, &[], &mut |_| 0).ok()?.drives;
             Some(Wish { profile, tolerance: tolerance(&domains, profile, &drives) })
         };
-        let wishes = Wishes { small: wish(true), large: wish(false), domains: named.in_service() };
+        let (domains_in_service, by_node) = (named.in_service(), grid.node_count() >= 2);
+        let wishes = Wishes { small: wish(true), large: wish(false), domains: domains_in_service, by_node };
         Self { domains, wishes }
     }
 

@@ -47,9 +47,12 @@ fn segment(profile: &str, length: u64, drives: &[u8]) -> Segment {
 const SMALL: u64 = 1_000;
 const LARGE: u64 = 1_000_000;
 
+/// Grid, profile and length of a segment, the drives of its chunks (0: none), the profile wished for.
+type Case = (GridSnapshot, &'static str, u64, &'static [u8], Option<&'static str>);
+
 #[test]
 fn what_has_less_than_auto_would_give_now_is_wished_better() {
-    let cases: &[(GridSnapshot, &str, u64, &[u8], Option<&str>)] = &[
+    let cases: &[Case] = &[
         (nodes(1, &[]), "copies:1", LARGE, &[1], None),
         (nodes(2, &[]), "copies:1", LARGE, &[1], Some("copies:2")),
         (nodes(3, &[]), "copies:1", LARGE, &[1], Some("ec:2+1")),

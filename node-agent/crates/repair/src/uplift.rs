@@ -99,6 +99,8 @@ impl Uplift {
         if let Some((shard, found)) = self.tasks.pop_front() {
             if self.context.leads(shard) {
                 self.uplift(shard, found).await?;
+            } else {
+                self.leave(shard);
             }
             return Ok(Step::Busy);
         }
@@ -173,15 +175,23 @@ impl Uplift {
         }
     }
 
-    fn note_undone(&mut self, shard: ShardId) {
+    /// Another node leads the shard by now: should the lead come back, all of it is looked through anew.
+    fn leave(&mut self, shard: ShardId) {
         if let Some(pass) = &mut self.pass {
-            pass.shards.insert(shard, true);
+            pass.shards.remove(&shard);
+        }
+    }
+
+    fn note_undone(&mut self, shard: ShardId) {
+        if let Some(undone) = self.pass.as_mut().and_then(|pass| pass.shards.get_mut(&shard)) {
+            *undone = true;
         }
     }
 
     async fn fetch(&mut self, source: Source) -> Result<(), RepairError> {
         let Source { shard, urgency, cursor } = source;
         if !self.context.leads(shard) {
+            self.leave(shard);
             return Ok(());
         }
         let plan = placement::Uplift::new(&self.context.grid());
@@ -195,7 +205,10 @@ impl Uplift {
         let Some(pass) = &mut self.pass else { return Ok(()) };
         match fetched {
             Ok((page, next)) => {
-                self.tasks.extend(page.into_iter().map(|found| (shard, found)));
+                let by_auto = |found: &ClassedSegment| {
+                    self.context.choice_of(&found.storage_class) == Some(ProfileChoice::Auto)
+                };
+                self.tasks.extend(page.into_iter().filter(by_auto).map(|found| (shard, found)));
                 if next.is_some() {
                     pass.sources.push_front(Source { shard, urgency, cursor: next });
                 }
@@ -211,13 +224,13 @@ impl Uplift {
         }
     }
 
-    /// One segment. An error is one of the metadata: then it is tried again.
+    /// One segment. After an error it is tried again: the metadata is away, or requests need all memory.
     async fn uplift(&mut self, shard: ShardId, found: ClassedSegment) -> Result<(), RepairError> {
         match self.recode(&found).await {
             Ok(Went::Done) => self.counters.done += 1,
             Ok(Went::Overtaken) => {}
             Ok(Went::Later) => self.note_undone(shard),
-            Err(error @ RepairError::Meta(_)) => {
+            Err(error @ (RepairError::Meta(_) | RepairError::Segment(SegmentError::Budget(_)))) => {
                 self.tasks.push_front((shard, found));
                 return Err(error);
             }

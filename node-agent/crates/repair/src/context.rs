@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chunk_store::{ChunkStore, Drive};
-use grid_types::{ChunkKey, DriveId, DriveState, GridSnapshot, NodeId, ProfileChoice, SegmentId, ShardId};
+use grid_types::{
+    BucketName, ChunkKey, DriveId, DriveState, GridSnapshot, NodeId, ProfileChoice, SegmentId, ShardId,
+};
 use parking_lot::Mutex;
 use segment_store::{DriveHandle, SegmentStore};
 use sys::{Clock, Random};
@@ -45,6 +47,8 @@ pub struct RepairContext {
     leads: LeadsShard,
     /// See `with_choices`.
     choices: Option<ChoiceOfClass>,
+    /// See `with_choices`.
+    pub(crate) spared: Vec<BucketName>,
     inner: Inner,
 }
 
@@ -78,6 +82,7 @@ impl RepairContext {
             config,
             leads: Arc::new(|_| true),
             choices: None,
+            spared: Vec::new(),
             inner: Inner::default(),
         }
     }
@@ -93,12 +98,17 @@ impl RepairContext {
 
     /// Says which profile a storage class stands for; `None` for a class that is not known. `uplift` touches only what was
     /// written as `auto`, and without this nothing at all.
+    ///
+    /// Buckets of these names are spared: their segments are known by their ids elsewhere than in rows, as the backups of
+    /// the metadata are in a file on every drive, and re-coding gives a segment another id.
     #[must_use]
     pub fn with_choices(
         mut self,
         choices: impl Fn(&str) -> Option<ProfileChoice> + Send + Sync + 'static,
+        spared: Vec<BucketName>,
     ) -> Self {
         self.choices = Some(Arc::new(choices));
+        self.spared = spared;
         self
     }
 

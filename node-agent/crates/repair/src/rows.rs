@@ -2,7 +2,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{BucketId, DriveId, ObjectKey, Segment, SegmentId, SegmentOwner, ShardId, Timestamp};
+use grid_types::{
+    BucketId, BucketName, DriveId, ObjectKey, Segment, SegmentId, SegmentOwner, ShardId, Timestamp,
+};
 use meta_store::query::{ClassedSegmentPage, SegmentFilter};
 use meta_store::rows::{GarbageRow, SegmentRow};
 use meta_store::{MetaError, MetaStore};
@@ -40,6 +42,8 @@ pub trait SegmentRows: Send + Sync + 'static {
         cursor: Option<Vec<u8>>,
         limit: usize,
     ) -> BoxFuture<'_, Result<ClassedSegmentPage, MetaError>>;
+    /// The bucket of this name, if there is one.
+    fn bucket_id(&self, name: BucketName) -> BoxFuture<'_, Result<Option<BucketId>, MetaError>>;
     /// The row that references a segment.
     fn find_segment(&self, segment: SegmentId) -> BoxFuture<'_, Result<NamedRow, MetaError>>;
     /// Garbage older than `before`.
@@ -107,6 +111,10 @@ impl SegmentRows for MetaStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<ClassedSegmentPage, MetaError>> {
         Self::segments_that(self, shard, wanted, cursor, limit).boxed()
+    }
+
+    fn bucket_id(&self, name: BucketName) -> BoxFuture<'_, Result<Option<BucketId>, MetaError>> {
+        async move { Ok(Self::bucket(self, &name).await?.map(|bucket| bucket.id)) }.boxed()
     }
 
     fn find_segment(&self, segment: SegmentId) -> BoxFuture<'_, Result<NamedRow, MetaError>> {

@@ -2,7 +2,7 @@
 //! since, or were away when they were written. Those that can lose no domain come first.
 //!
 //! The same ciphertext is written under a fresh segment id, synced and re-read; then one compare-and-set puts it into the
-//! row, and the old segment becomes garbage. What no row will name is declared dead before its chunks go. The node that
+//! row, and the old segment becomes garbage. Segments that are known by their ids elsewhere than in rows are left alone. What no row will name is declared dead before its chunks go. The node that
 //! leads a shard does it, one segment at a time.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +28,7 @@ enum Urgency {
 }
 
 /// A shard to be looked through, and how far that is.
+#[derive(Clone)]
 struct Source {
     shard: ShardId,
     urgency: Urgency,
@@ -96,16 +97,18 @@ impl Uplift {
             self.counters.done += 1;
         }
         self.counters.waiting = self.tasks.len() as u64;
-        if let Some((shard, found)) = self.tasks.pop_front() {
+        // What is at hand stays first until it is done: the step may be dropped anywhere.
+        if let Some((shard, found)) = self.tasks.front().cloned() {
             if self.context.leads(shard) {
-                self.uplift(shard, found).await?;
+                self.uplift(shard, &found).await?;
             } else {
                 self.leave(shard);
             }
+            self.tasks.pop_front();
             return Ok(Step::Busy);
         }
         if let Some(pass) = &mut self.pass {
-            if let Some(source) = pass.sources.pop_front() {
+            if let Some(source) = pass.sources.front().cloned() {
                 self.fetch(source).await?;
                 return Ok(Step::Busy);
             }
@@ -179,6 +182,7 @@ impl Uplift {
     fn leave(&mut self, shard: ShardId) {
         if let Some(pass) = &mut self.pass {
             pass.shards.remove(&shard);
+            pass.sources.retain(|source| source.shard != shard);
         }
     }
 
@@ -201,14 +205,24 @@ impl Uplift {
                 && plan.profile_for(segment, ProfileChoice::Auto).is_some()
         });
         let limit = self.context.config.page;
-        let fetched = self.context.rows.segments_that(shard, wanted, cursor.clone(), limit).await;
+        let fetched = async {
+            let (mut page, next) =
+                self.context.rows.segments_that(shard, wanted, cursor.clone(), limit).await?;
+            page.retain(|found| self.context.choice_of(&found.storage_class) == Some(ProfileChoice::Auto));
+            // After the page, so that a bucket made meanwhile is not missed.
+            for name in if page.is_empty() { &[] } else { self.context.spared.as_slice() } {
+                if let Some(spared) = self.context.rows.bucket_id(name.clone()).await? {
+                    page.retain(|found| found.bucket != spared);
+                }
+            }
+            Ok::<_, meta_store::MetaError>((page, next))
+        };
+        let fetched = fetched.await;
         let Some(pass) = &mut self.pass else { return Ok(()) };
         match fetched {
             Ok((page, next)) => {
-                let by_auto = |found: &ClassedSegment| {
-                    self.context.choice_of(&found.storage_class) == Some(ProfileChoice::Auto)
-                };
-                self.tasks.extend(page.into_iter().filter(by_auto).map(|found| (shard, found)));
+                self.tasks.extend(page.into_iter().map(|found| (shard, found)));
+                pass.sources.pop_front();
                 if next.is_some() {
                     pass.sources.push_front(Source { shard, urgency, cursor: next });
                 }
@@ -218,20 +232,19 @@ impl Uplift {
             }
             Err(error) => {
                 // The other shards may answer.
-                pass.sources.push_back(Source { shard, urgency, cursor });
+                pass.sources.rotate_left(1);
                 Err(error.into())
             }
         }
     }
 
     /// One segment. After an error it is tried again: the metadata is away, or requests need all memory.
-    async fn uplift(&mut self, shard: ShardId, found: ClassedSegment) -> Result<(), RepairError> {
-        match self.recode(&found).await {
+    async fn uplift(&mut self, shard: ShardId, found: &ClassedSegment) -> Result<(), RepairError> {
+        match self.recode(found).await {
             Ok(Went::Done) => self.counters.done += 1,
             Ok(Went::Overtaken) => {}
             Ok(Went::Later) => self.note_undone(shard),
             Err(error @ (RepairError::Meta(_) | RepairError::Segment(SegmentError::Budget(_)))) => {
-                self.tasks.push_front((shard, found));
                 return Err(error);
             }
             Err(error) => {

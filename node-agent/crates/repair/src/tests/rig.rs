@@ -9,9 +9,9 @@ use chunk_store::{ChunkStore, Drive, DriveConfig, DriveLabel, label};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{
-    BucketId, ChunkKey, DriveId, DriveSnapshot, DriveState, ErrorCode, FailureDomain, GridId, GridSnapshot,
-    MemoryBudget, NodeId, ObjectKey, ProfileChoice, Score, Segment, SegmentId, SegmentOwner, ShardId,
-    Timestamp, VersionId,
+    BucketId, BucketName, ChunkKey, DriveId, DriveSnapshot, DriveState, ErrorCode, FailureDomain, GridId,
+    GridSnapshot, MemoryBudget, NodeId, ObjectKey, ProfileChoice, Score, Segment, SegmentId, SegmentOwner,
+    ShardId, Timestamp, VersionId,
 };
 use keyring::{BucketKey, RootKey};
 use meta_store::home::HomeDrive;
@@ -113,6 +113,13 @@ impl SegmentRows for FaultyRows {
         async move {
             self.up()?;
             self.meta.segments_that(shard, wanted, cursor, limit).await
+        }
+        .boxed()
+    }
+    fn bucket_id(&self, name: BucketName) -> BoxFuture<'_, Result<Option<BucketId>, MetaError>> {
+        async move {
+            self.up()?;
+            Ok(self.meta.bucket(&name).await?.map(|bucket| bucket.id))
         }
         .boxed()
     }
@@ -340,7 +347,7 @@ impl Rig {
                 || 0.0,
                 config.clone(),
             );
-            let context = context.with_choices(choice_of_class);
+            let context = context.with_choices(choice_of_class, Vec::new());
             Arc::new(context.led_by(move |_| leader.load(Ordering::SeqCst) == number))
         };
         let contexts: Vec<Arc<RepairContext>> = stores.iter().enumerate().map(context_of).collect();
@@ -536,7 +543,7 @@ fn put_version(bucket: BucketId, name: &str, (version, owner, segment): Written)
     }
 }
 
-fn choice_of_class(class: &str) -> Option<ProfileChoice> {
+pub(super) fn choice_of_class(class: &str) -> Option<ProfileChoice> {
     match class {
         "STANDARD" => Some(ProfileChoice::Auto),
         "FIXED" => "copies:1".parse().ok(),

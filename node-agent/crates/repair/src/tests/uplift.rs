@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use grid_types::{DriveState, Profile};
 use sys::Random;
 
-use super::rig::{Rig, run, test_config};
+use super::rig::{Rig, choice_of_class, run, test_config};
 use crate::drain::Drain;
 use crate::garbage::CollectGarbage;
 use crate::inventory::Inventory;
@@ -323,11 +323,9 @@ async fn what_cannot_be_done_is_left_and_tried_again_later() {
     assert_eq!(rig.segment("late").await.profile, profile("copies:3"));
 }
 
-#[tokio::test]
-async fn without_knowing_the_classes_nothing_is_touched() {
-    let rig = Rig::new(3).await;
-    let segment = rig.put("a", "copies:1", 4_000).await;
-    let context = RepairContext::new(
+/// As the rig's own, but for what it is told of classes.
+fn context_of(rig: &Rig) -> RepairContext {
+    RepairContext::new(
         rig.chunks.clone(),
         rig.segments.clone(),
         rig.rows.clone(),
@@ -335,11 +333,21 @@ async fn without_knowing_the_classes_nothing_is_touched() {
         rig.random.clone(),
         || 0.0,
         test_config(),
-    );
-    let mut worker = Uplift::new(Arc::new(context));
-    worker.run_now();
-    uplift(&rig, &mut worker).await;
-    assert_eq!(rig.segment("a").await, segment);
+    )
+}
+
+#[tokio::test]
+async fn without_knowing_the_classes_nothing_is_touched_and_buckets_may_be_spared() {
+    let rig = Rig::new(3).await;
+    let segment = rig.put("a", "copies:1", 4_000).await;
+    let spared = |name: &str| context_of(&rig).with_choices(choice_of_class, vec![name.parse().unwrap()]);
+    for (context, touched) in [(context_of(&rig), 0), (spared("photos"), 0), (spared("others"), 1)] {
+        let mut worker = Uplift::new(Arc::new(context));
+        worker.run_now();
+        uplift(&rig, &mut worker).await;
+        assert_eq!(worker.counters().done, touched);
+        assert_eq!(rig.segment("a").await.id == segment.id, touched == 0);
+    }
 }
 
 #[tokio::test]

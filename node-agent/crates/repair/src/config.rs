@@ -95,7 +95,7 @@ impl Default for RepairConfig {
             uplift_settle: Duration::from_secs(60),
             uplift_every: Duration::from_secs(24 * HOUR),
             uplift_retry_every: Duration::from_secs(HOUR),
-            uplift_free_percent_min: 10,
+            uplift_free_percent_min: 5,
             garbage_every: Duration::from_secs(60),
             garbage_age: Duration::from_secs(15 * 60),
             scrub_every: Duration::from_secs(30 * 24 * HOUR),

@@ -294,7 +294,7 @@ async fn what_cannot_be_done_is_left_and_tried_again_later() {
     rig.damage(chunk, drive).await;
     // Hardly any room: nothing is begun.
     let mut full = (*rig.grid.load()).clone();
-    full.drives.iter_mut().for_each(|drive| drive.free_bytes = drive.total_bytes / 11);
+    full.drives.iter_mut().for_each(|drive| drive.free_bytes = drive.total_bytes / 21);
     rig.grid.publish(full);
     let mut worker = Uplift::new(rig.context.clone());
     uplift(&rig, &mut worker).await;

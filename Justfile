@@ -86,6 +86,11 @@ faults *options: build
 grid *options: build
     SHOAL_BIN={{shoal}} node-agent/tests/grid/run {{options}}
 
+# Figures of a grid of four hosts: joining, fail-over, rebuild, idle CPU; rows for docs/bench.md.
+grid-figures: build
+    node-agent/tests/grid/run --version >/dev/null
+    cd node-agent/tests/grid && SHOAL_BIN=../../../{{shoal}} ../../../target/tools/grid/bin/python figures.py
+
 # The long work: 200 kills under load, and the grid's faults for longer.
 torture: build
     SHOAL_BIN={{shoal}} SHOAL_KILLS=200 node-agent/tests/faults/run -k kill

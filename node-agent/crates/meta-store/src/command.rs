@@ -159,6 +159,21 @@ pub enum Command {
         /// The segments, in order; owners name this version.
         segments: Vec<(SegmentOwner, Segment)>,
     },
+    /// Puts a re-coded segment in the place of the one that it was made from: the same ciphertext under a fresh id. The old
+    /// one becomes garbage. Refused with Conflict where the row names another segment by now, and where the new id was
+    /// reaped or is referenced.
+    ReplaceSegment {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: ObjectKey,
+        /// The row.
+        owner: SegmentOwner,
+        /// The segment that the row must still name.
+        expected: SegmentId,
+        /// What it names from now on: of the same length, seal id, cipher, compression and key generation.
+        new: Segment,
+    },
 }
 
 /// What a command did.
@@ -179,7 +194,7 @@ pub enum Outcome {
         /// When.
         stamp: Timestamp,
     },
-    /// An upload was opened or aborted, attributes set, a chunk relocated, garbage dropped.
+    /// An upload was opened or aborted, attributes set, a chunk relocated, a segment replaced, garbage dropped.
     Done,
     /// Reap: the ids that are dead now (the others are referenced).
     Reaped(Vec<SegmentId>),
@@ -197,7 +212,8 @@ impl Command {
             | Self::CompleteUpload { bucket, key, .. }
             | Self::AbortUpload { bucket, key, .. }
             | Self::Relocate { bucket, key, .. }
-            | Self::RestoreVersion { bucket, key, .. } => Some((*bucket, key)),
+            | Self::RestoreVersion { bucket, key, .. }
+            | Self::ReplaceSegment { bucket, key, .. } => Some((*bucket, key)),
             Self::Reap { .. } | Self::GarbageDone { .. } => None,
         }
     }

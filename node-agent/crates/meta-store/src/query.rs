@@ -1,11 +1,35 @@
 //! Questions a shard answers, linearizably.
 
-use grid_types::{ObjectKey, UploadId};
+use std::sync::Arc;
 
-use crate::rows::{UploadRow, VersionRow};
+use grid_types::{BucketId, ObjectKey, Segment, UploadId};
+
+use crate::rows::{SegmentRow, UploadRow, VersionRow};
 
 /// Segments in one answer at most.
 pub const SEGMENTS_PAGE: usize = 1_024;
+
+/// Segments that one page of a scan looks at: a few milliseconds of a small board.
+pub const SCAN_SEGMENTS_MAX: usize = 1_024;
+
+/// Which segments a scan is to find.
+pub type SegmentFilter = Arc<dyn Fn(&Segment) -> bool + Send + Sync>;
+
+/// A segment with what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassedSegment {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: ObjectKey,
+    /// The segment.
+    pub row: SegmentRow,
+    /// The storage class of its version, or of its open upload.
+    pub storage_class: String,
+}
+
+/// Segments that a scan found, and the cursor of the next page.
+pub type ClassedSegmentPage = (Vec<ClassedSegment>, Option<Vec<u8>>);
 
 /// What to list.
 #[derive(Debug, Clone, Default)]

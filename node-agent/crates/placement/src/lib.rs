@@ -7,8 +7,10 @@ mod ack_set;
 mod auto;
 mod choose;
 mod domains;
+mod uplift;
 
 pub use ack_set::{ack_set_domains, ack_set_reached, durable_after_any_domain_loss};
 pub use auto::{auto_profile, profile_for};
 pub use choose::{Placement, PlacementError, place, place_near, place_one};
 pub use domains::{Domains, domains_in_grid};
+pub use uplift::{Uplift, Wish, Wishes};

@@ -20,6 +20,19 @@ pub struct RepairConfig {
     /// No row may have named a draining drive for so long before it counts as empty: writes that began before the order
     /// may still commit.
     pub drain_settle: Duration,
+    /// `uplift` looks at the grid again after so long.
+    pub uplift_look_every: Duration,
+    /// What the grid can protect must have been the same for so long before segments are held against it: a node that
+    /// restarts, or drives that come one by one, cost no pass.
+    pub uplift_settle: Duration,
+    /// A pass of `uplift` over all rows begins so long after the one before ended, although nothing has changed: a write
+    /// may have met drives that refused.
+    pub uplift_every: Duration,
+    /// ... and after one that left something undone.
+    pub uplift_retry_every: Duration,
+    /// `uplift` writes only while so much of the room of all drives is free, in percent: the old chunks stay beside the new
+    /// ones for a while, and clients come first.
+    pub uplift_free_percent_min: u64,
     /// `collect-garbage` looks for rows again after so long.
     pub garbage_every: Duration,
     /// Chunks of a deleted version stay for so long, for reads that run.
@@ -47,6 +60,8 @@ pub struct Tranquility {
     pub rebuild: f64,
     /// Of `drain`.
     pub drain: f64,
+    /// Of `uplift`.
+    pub uplift: f64,
     /// Of `collect-garbage`.
     pub garbage: f64,
     /// Of `scrub`.
@@ -60,8 +75,15 @@ pub struct Tranquility {
 impl Default for RepairConfig {
     fn default() -> Self {
         const HOUR: u64 = 3_600;
-        let tranquility =
-            Tranquility { rebuild: 0.2, drain: 1.0, garbage: 1.0, scrub: 4.0, inventory: 4.0, compact: 2.0 };
+        let tranquility = Tranquility {
+            rebuild: 0.2,
+            drain: 1.0,
+            uplift: 1.0,
+            garbage: 1.0,
+            scrub: 4.0,
+            inventory: 4.0,
+            compact: 2.0,
+        };
         Self {
             rebuild_every: Duration::from_secs(5),
             retry_every: Duration::from_secs(300),
@@ -69,6 +91,11 @@ impl Default for RepairConfig {
             away_before_rebuild: Duration::from_secs(15 * 60),
             drain_every: Duration::from_secs(15),
             drain_settle: Duration::from_secs(600),
+            uplift_look_every: Duration::from_secs(15),
+            uplift_settle: Duration::from_secs(60),
+            uplift_every: Duration::from_secs(24 * HOUR),
+            uplift_retry_every: Duration::from_secs(HOUR),
+            uplift_free_percent_min: 5,
             garbage_every: Duration::from_secs(60),
             garbage_age: Duration::from_secs(15 * 60),
             scrub_every: Duration::from_secs(30 * 24 * HOUR),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chunk_store::{ChunkStore, Drive};
-use grid_types::{ChunkKey, DriveId, DriveState, GridSnapshot, NodeId, SegmentId, ShardId};
+use grid_types::{
+    BucketName, ChunkKey, DriveId, DriveState, GridSnapshot, NodeId, ProfileChoice, SegmentId, ShardId,
+};
 use parking_lot::Mutex;
 use segment_store::{DriveHandle, SegmentStore};
 use sys::{Clock, Random};
@@ -15,6 +17,9 @@ use crate::{RepairConfig, SegmentRows};
 
 /// Does this node lead a shard of the metadata?
 pub(crate) type LeadsShard = Arc<dyn Fn(ShardId) -> bool + Send + Sync>;
+
+/// What does this storage class stand for?
+pub(crate) type ChoiceOfClass = Arc<dyn Fn(&str) -> Option<ProfileChoice> + Send + Sync>;
 
 /// See `RepairContext::prospects`.
 pub(crate) type Prospects = Vec<(DriveId, DriveState, bool, bool)>;
@@ -40,6 +45,10 @@ pub struct RepairContext {
     pub config: RepairConfig,
     /// See `led_by`.
     leads: LeadsShard,
+    /// See `with_choices`.
+    choices: Option<ChoiceOfClass>,
+    /// See `with_choices`.
+    pub(crate) spared: Vec<BucketName>,
     inner: Inner,
 }
 
@@ -72,17 +81,44 @@ impl RepairContext {
             load: Arc::new(load),
             config,
             leads: Arc::new(|_| true),
+            choices: None,
+            spared: Vec::new(),
             inner: Inner::default(),
         }
     }
 
     /// Where several nodes hold the metadata: says which shards this node leads now. What the rows of a shard ask for
-    /// (garbage, rebuilds, drains) is done by the node that leads it, so that no two do the same; what a drive asks for
+    /// (garbage, rebuilds, drains, uplifts) is done by the node that leads it, so that no two do the same; what a drive asks for
     /// (scrub, inventory, compaction) by the node that holds it. Unless told otherwise, this node leads all.
     #[must_use]
     pub fn led_by(mut self, leads: impl Fn(ShardId) -> bool + Send + Sync + 'static) -> Self {
         self.leads = Arc::new(leads);
         self
+    }
+
+    /// Says which profile a storage class stands for; `None` for a class that is not known. `uplift` touches only what was
+    /// written as `auto`, and without this nothing at all.
+    ///
+    /// Buckets of these names are spared: their segments are known by their ids elsewhere than in rows, as the backups of
+    /// the metadata are in a file on every drive, and re-coding gives a segment another id.
+    #[must_use]
+    pub fn with_choices(
+        mut self,
+        choices: impl Fn(&str) -> Option<ProfileChoice> + Send + Sync + 'static,
+        spared: Vec<BucketName>,
+    ) -> Self {
+        self.choices = Some(Arc::new(choices));
+        self.spared = spared;
+        self
+    }
+
+    pub(crate) fn knows_choices(&self) -> bool {
+        self.choices.is_some()
+    }
+
+    /// What segments of this storage class were meant to be.
+    pub(crate) fn choice_of(&self, storage_class: &str) -> Option<ProfileChoice> {
+        self.choices.as_ref().and_then(|choices| choices(storage_class))
     }
 
     /// Is the work of this shard this node's now?

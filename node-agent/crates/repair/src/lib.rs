@@ -1,4 +1,5 @@
-//! Background workers that keep the promise: finds lost, rotten, badly placed chunks; rebuilds, scrubs, reaps, drains.
+//! Background workers that keep the promise: finds lost, rotten, badly placed chunks; rebuilds, scrubs, reaps, drains,
+//! uplifts.
 //!
 //! Invariants: imports neither object-engine nor keyring: works on ciphertext alone; reap is a command, a chunk goes
 //! only after every shard declared its segment dead; every worker is named, listable, pausable, throttled and resumable.
@@ -19,6 +20,7 @@ mod round;
 mod rows;
 mod scrub;
 mod state_file;
+mod uplift;
 mod worker;
 
 pub use config::{RepairConfig, Tranquility};
@@ -45,6 +47,7 @@ impl Repair {
         let tranquility = &context.config.tranquility;
         jobs.spawn(Box::new(rebuild::Rebuild::new(context.clone())), tranquility.rebuild);
         jobs.spawn(Box::new(drain::Drain::new(context.clone())), tranquility.drain);
+        jobs.spawn(Box::new(uplift::Uplift::new(context.clone())), tranquility.uplift);
         jobs.spawn(Box::new(garbage::CollectGarbage::new(context.clone())), tranquility.garbage);
         jobs.spawn(Box::new(scrub::Scrub::new(context.clone())), tranquility.scrub);
         jobs.spawn(Box::new(inventory::Inventory::new(context.clone())), tranquility.inventory);

@@ -138,7 +138,7 @@ fn place(context: &RepairContext, task: &Task, drives: &[Option<DriveId>]) -> Op
 }
 
 /// The compare-and-set was decided against us.
-fn refused_for_good(code: ErrorCode) -> bool {
+pub(crate) fn refused_for_good(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::Conflict | ErrorCode::NoSuchKey | ErrorCode::NoSuchUpload | ErrorCode::NoSuchBucket

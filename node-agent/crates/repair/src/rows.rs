@@ -2,7 +2,10 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{BucketId, DriveId, ObjectKey, SegmentId, SegmentOwner, ShardId, Timestamp};
+use grid_types::{
+    BucketId, BucketName, DriveId, ObjectKey, Segment, SegmentId, SegmentOwner, ShardId, Timestamp,
+};
+use meta_store::query::{ClassedSegmentPage, SegmentFilter};
 use meta_store::rows::{GarbageRow, SegmentRow};
 use meta_store::{MetaError, MetaStore};
 
@@ -31,6 +34,16 @@ pub trait SegmentRows: Send + Sync + 'static {
         cursor: Option<Vec<u8>>,
         limit: usize,
     ) -> BoxFuture<'_, Result<RowPage, MetaError>>;
+    /// Segments that a filter takes, by a scan.
+    fn segments_that(
+        &self,
+        shard: ShardId,
+        wanted: SegmentFilter,
+        cursor: Option<Vec<u8>>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<ClassedSegmentPage, MetaError>>;
+    /// The bucket of this name, if there is one.
+    fn bucket_id(&self, name: BucketName) -> BoxFuture<'_, Result<Option<BucketId>, MetaError>>;
     /// The row that references a segment.
     fn find_segment(&self, segment: SegmentId) -> BoxFuture<'_, Result<NamedRow, MetaError>>;
     /// Garbage older than `before`.
@@ -54,6 +67,15 @@ pub trait SegmentRows: Send + Sync + 'static {
         index: u8,
         expected: Option<DriveId>,
         new: Option<DriveId>,
+    ) -> BoxFuture<'_, Result<(), MetaError>>;
+    /// Puts a re-coded segment into a row.
+    fn replace_segment(
+        &self,
+        bucket: BucketId,
+        key: ObjectKey,
+        owner: SegmentOwner,
+        expected: SegmentId,
+        new: Segment,
     ) -> BoxFuture<'_, Result<(), MetaError>>;
 }
 
@@ -79,6 +101,20 @@ impl SegmentRows for MetaStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<RowPage, MetaError>> {
         Self::incomplete_segments(self, shard, cursor, limit).boxed()
+    }
+
+    fn segments_that(
+        &self,
+        shard: ShardId,
+        wanted: SegmentFilter,
+        cursor: Option<Vec<u8>>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<ClassedSegmentPage, MetaError>> {
+        Self::segments_that(self, shard, wanted, cursor, limit).boxed()
+    }
+
+    fn bucket_id(&self, name: BucketName) -> BoxFuture<'_, Result<Option<BucketId>, MetaError>> {
+        async move { Ok(Self::bucket(self, &name).await?.map(|bucket| bucket.id)) }.boxed()
     }
 
     fn find_segment(&self, segment: SegmentId) -> BoxFuture<'_, Result<NamedRow, MetaError>> {
@@ -113,5 +149,16 @@ impl SegmentRows for MetaStore {
         new: Option<DriveId>,
     ) -> BoxFuture<'_, Result<(), MetaError>> {
         async move { Self::relocate(self, bucket, &key, owner, segment, index, expected, new).await }.boxed()
+    }
+
+    fn replace_segment(
+        &self,
+        bucket: BucketId,
+        key: ObjectKey,
+        owner: SegmentOwner,
+        expected: SegmentId,
+        new: Segment,
+    ) -> BoxFuture<'_, Result<(), MetaError>> {
+        async move { Self::replace_segment(self, bucket, &key, owner, expected, new).await }.boxed()
     }
 }

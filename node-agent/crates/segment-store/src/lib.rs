@@ -17,8 +17,10 @@ mod health;
 mod open;
 mod reader;
 mod rebuild;
+mod recode;
 pub mod remote;
 mod store;
+mod stripes;
 mod writer;
 
 #[cfg(test)]

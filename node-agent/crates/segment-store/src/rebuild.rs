@@ -51,14 +51,18 @@ impl SegmentStore {
         Ok(drive.verify(chunk).await?)
     }
 
-    fn rebuild_batch(&self, layout: &SegmentLayout) -> u64 {
+    pub(crate) fn rebuild_batch(&self, layout: &SegmentLayout) -> u64 {
         let config = &self.shared.config;
         (config.read_ahead_bytes / layout.full_stripe_len()).clamp(1, config.read_ahead_stripes.max(1) as u64)
     }
 
     /// Header and footer are the same in all chunks but for the index; the first chunk whose own are good gives them,
     /// the one to be rebuilt last.
-    async fn info_of_another(&self, segment: &Segment, index: u8) -> Result<ChunkInfo, SegmentError> {
+    pub(crate) async fn info_of_another(
+        &self,
+        segment: &Segment,
+        index: u8,
+    ) -> Result<ChunkInfo, SegmentError> {
         let mut chunks: Vec<(ChunkKey, DriveId)> = segment.chunks().collect();
         chunks.sort_by_key(|(chunk, _)| chunk.index == index);
         let mut away = 0;

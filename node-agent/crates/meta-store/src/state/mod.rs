@@ -15,6 +15,7 @@ mod proposal;
 mod range;
 mod read;
 mod record;
+mod replace;
 mod row;
 mod schema;
 mod segment;

@@ -29,19 +29,19 @@ pub(crate) struct ReadView<'a> {
 
 /// Where a page of segments ended.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Cursor {
+pub(super) struct Cursor {
     /// 0: segments of sets that hold the drive; 1: moved chunks.
     phase: u8,
     place: i64,
-    owner: i64,
-    part: u16,
-    number: u32,
+    pub(super) owner: i64,
+    pub(super) part: u16,
+    pub(super) number: u32,
 }
 
 impl Cursor {
     const BEGIN: Self = Self { phase: 0, place: 0, owner: 0, part: 0, number: 0 };
 
-    fn decode(bytes: Option<Vec<u8>>) -> Result<Self, CommandError> {
+    pub(super) fn decode(bytes: Option<Vec<u8>>) -> Result<Self, CommandError> {
         let Some(bytes) = bytes else {
             return Ok(Self::BEGIN);
         };
@@ -49,7 +49,7 @@ impl Cursor {
             .map_err(|_| refuse(ErrorCode::InvalidArgument, "not a cursor of this shard"))
     }
 
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         postcard::to_allocvec(&self).expect("numbers encode")
     }
 }
@@ -246,7 +246,7 @@ impl ReadView<'_> {
     }
 
     /// Adds the key; `None` where the key is no longer of this shard (a split left its rows to be swept).
-    fn with_key(
+    pub(super) fn with_key(
         &self,
         range: &ShardRange,
         mut found: FoundSegment,
@@ -374,7 +374,8 @@ impl ReadView<'_> {
     }
 }
 
-fn position(found: &FoundSegment) -> Cursor {
+/// Where the segment stands among all, by owner.
+pub(super) fn position(found: &FoundSegment) -> Cursor {
     let owner = found.row.owner;
     Cursor { phase: 0, place: found.place, owner: found.owner, part: owner.part, number: owner.number }
 }

@@ -10,7 +10,6 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::error::{CommandError, StateError, refuse};
-use super::object::version_of;
 use super::place::decode_place;
 use super::row::{self, Table};
 use super::writer::Writer;
@@ -87,6 +86,21 @@ pub(super) fn decode_segment(connection: &Connection, row: &Row<'_>) -> Result<F
         place: row.get(7)?,
         row: SegmentRow { owner: owner_row, part_offset: stored.part_offset, segment },
     })
+}
+
+/// The value of a segment's row; what is not in it stands in columns.
+pub(super) fn encode_segment(part_offset: u64, segment: &Segment) -> Vec<u8> {
+    let stored = StoredSegment {
+        part_offset,
+        seal_id: (segment.seal_id != segment.id).then_some(segment.seal_id),
+        length: segment.length,
+        profile: segment.profile,
+        cipher: segment.cipher,
+        compression: segment.compression,
+        key_generation: segment.key_generation,
+        block_packets: segment.block_packets,
+    };
+    row::encode(Table::Segment, &stored)
 }
 
 /// Segments of an owner from (part, number) on, in order.
@@ -172,16 +186,7 @@ impl Writer {
                 (part, part_offset) = (position.part, 0);
             }
             let place = self.place(&segment.drives)?;
-            let stored = StoredSegment {
-                part_offset,
-                seal_id: (segment.seal_id != segment.id).then_some(segment.seal_id),
-                length: segment.length,
-                profile: segment.profile,
-                cipher: segment.cipher,
-                compression: segment.compression,
-                key_generation: segment.key_generation,
-                block_packets: segment.block_packets,
-            };
+            let row = encode_segment(part_offset, segment);
             part_offset += segment.length;
             self.connection
                 .prepare_cached(
@@ -195,7 +200,7 @@ impl Writer {
                     segment.id.as_bytes(),
                     place,
                     segment.incomplete(),
-                    row::encode(Table::Segment, &stored),
+                    row,
                 ))?;
         }
         Ok(())
@@ -219,12 +224,8 @@ impl Writer {
         if doomed.is_empty() {
             return Ok(());
         }
-        let stamp = row::signed(self.applied.stamp.0)?;
         for segment in &doomed {
-            let sequence = self.next_sequence()?;
-            self.connection
-                .prepare_cached("INSERT INTO garbage (sequence, stamp, id, row) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((sequence, stamp, segment.id.as_bytes(), row::encode(Table::Garbage, segment)))?;
+            self.insert_garbage(segment)?;
         }
         for sql in [
             "DELETE FROM moved WHERE owner = ?1 AND part BETWEEN ?2 AND ?3",
@@ -235,25 +236,39 @@ impl Writer {
         Ok(())
     }
 
+    /// From now on its chunks are waste.
+    pub(super) fn insert_garbage(&mut self, segment: &Segment) -> Result<(), StateError> {
+        let (sequence, stamp) = (self.next_sequence()?, row::signed(self.applied.stamp.0)?);
+        self.connection
+            .prepare_cached("INSERT INTO garbage (sequence, stamp, id, row) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((sequence, stamp, segment.id.as_bytes(), row::encode(Table::Garbage, segment)))?;
+        Ok(())
+    }
+
+    /// The row of a version's or an open upload's segment, with the number of its owner; `None` where there is none.
+    pub(super) fn segment_at(
+        &self,
+        bucket: grid_types::BucketId,
+        key: &str,
+        position: SegmentOwner,
+    ) -> Result<Option<FoundSegment>, StateError> {
+        let Some(owner) = super::read::owner_of(&self.connection, bucket, key, position.version)? else {
+            return Ok(None);
+        };
+        let sql = format!("{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND s.part = ?2 AND s.number = ?3");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query((owner, position.part, position.number))?;
+        rows.next()?.map(|row| decode_segment(&self.connection, row)).transpose()
+    }
+
     pub(super) fn relocate(&mut self, command: &Command) -> Result<Outcome, CommandError> {
         let Command::Relocate { bucket, key, owner: position, segment, index, expected, new } = command
         else {
             unreachable!("dispatched by kind");
         };
         let changed = || refuse(ErrorCode::Conflict, format!("segment {segment} is not where it was"));
-        let owner = match version_of(&self.connection, *bucket, key.as_str(), position.version)? {
-            Some(found) => found.owner,
-            None => self.upload_owner(*bucket, key.as_str(), position.version)?.ok_or_else(changed)?,
-        };
-        let found = {
-            let sql = format!("{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND s.part = ?2 AND s.number = ?3");
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let mut rows = statement.query((owner, position.part, position.number))?;
-            match rows.next()? {
-                Some(row) => decode_segment(&self.connection, row)?,
-                None => return Err(changed()),
-            }
-        };
+        let found = self.segment_at(*bucket, key.as_str(), *position)?.ok_or_else(changed)?;
+        let owner = found.owner;
         let mut now = found.row.segment;
         let slot = now.drives.get_mut(usize::from(*index));
         if now.id != *segment || slot.as_deref().is_none_or(|drive| drive != expected) {
@@ -273,22 +288,12 @@ impl Writer {
         Ok(Outcome::Done)
     }
 
-    /// The owner of an open upload of this key that will become `version`.
-    fn upload_owner(
-        &self,
-        bucket: grid_types::BucketId,
-        key: &str,
-        version: VersionId,
-    ) -> Result<Option<i64>, StateError> {
-        super::read::owner_of(&self.connection, bucket, key, version)
-    }
-
-    fn is_reaped(&self, id: SegmentId) -> Result<bool, StateError> {
+    pub(super) fn is_reaped(&self, id: SegmentId) -> Result<bool, StateError> {
         Ok(self.connection.prepare_cached("SELECT 1 FROM reaped WHERE id = ?1")?.exists([id.as_bytes()])?)
     }
 
     /// A row or an open upload names it, or it is garbage whose time has not come.
-    fn is_referenced(&self, id: SegmentId) -> Result<bool, StateError> {
+    pub(super) fn is_referenced(&self, id: SegmentId) -> Result<bool, StateError> {
         for sql in ["SELECT 1 FROM segment WHERE id = ?1", "SELECT 1 FROM garbage WHERE id = ?1"] {
             if self.connection.prepare_cached(sql)?.exists([id.as_bytes()])? {
                 return Ok(true);

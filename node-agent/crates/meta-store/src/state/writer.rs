@@ -264,6 +264,7 @@ impl Writer {
             Command::Reap { segments } => self.reap(segments),
             Command::RestoreVersion { .. } => self.restore_version(command),
             Command::GarbageDone { sequences } => self.garbage_done(sequences),
+            Command::ReplaceSegment { .. } => self.replace_segment(command),
         }
     }
 

@@ -1,8 +1,11 @@
-//! What repair asks: segments by drive, incomplete ones, garbage, reaping, relocation.
+//! What repair asks: segments by drive, incomplete ones, those to re-code, garbage, reaping, relocation.
 
-use grid_types::{BucketId, DriveId, ErrorCode, ObjectKey, SegmentId, SegmentOwner, ShardId, Timestamp};
+use grid_types::{
+    BucketId, DriveId, ErrorCode, ObjectKey, Segment, SegmentId, SegmentOwner, ShardId, Timestamp,
+};
 
 use super::MetaStore;
+use crate::query::{ClassedSegmentPage, SegmentFilter};
 use crate::rows::{GarbageRow, SegmentRow};
 use crate::state::{Action, Answer};
 use crate::{Command, MetaError, Outcome};
@@ -35,6 +38,18 @@ impl MetaStore {
         limit: usize,
     ) -> Result<SegmentPage, MetaError> {
         self.inner.ask_named(shard, move |view| view.incomplete_segments(cursor.clone(), limit)).await
+    }
+
+    /// Segments of a shard that `wanted` takes. A scan of all its segments, `query::SCAN_SEGMENTS_MAX` a page: a page may be
+    /// empty although more follow. For work that is done once in a long while.
+    pub async fn segments_that(
+        &self,
+        shard: ShardId,
+        wanted: SegmentFilter,
+        cursor: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<ClassedSegmentPage, MetaError> {
+        self.inner.ask_named(shard, move |view| view.segments_that(&*wanted, cursor.clone(), limit)).await
     }
 
     /// The row that references a segment, if one does (any shard).
@@ -103,6 +118,25 @@ impl MetaStore {
             other => Err(MetaError::Refused {
                 code: ErrorCode::Internal,
                 detail: format!("a relocation was answered with {other:?}"),
+            }),
+        }
+    }
+
+    /// Puts a re-coded segment in the place of `expected`; Conflict where the row changed or the new id is dead.
+    pub async fn replace_segment(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        owner: SegmentOwner,
+        expected: SegmentId,
+        new: Segment,
+    ) -> Result<(), MetaError> {
+        let command = Command::ReplaceSegment { bucket, key: key.clone(), owner, expected, new };
+        match self.commit(self.new_op(), command).await? {
+            Outcome::Done => Ok(()),
+            other => Err(MetaError::Refused {
+                code: ErrorCode::Internal,
+                detail: format!("the exchange of a segment was answered with {other:?}"),
             }),
         }
     }

@@ -8,3 +8,4 @@ mod registry;
 mod rig;
 mod scrub;
 mod survival;
+mod uplift;

@@ -9,12 +9,13 @@ use chunk_store::{ChunkStore, Drive, DriveConfig, DriveLabel, label};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{
-    BucketId, ChunkKey, DriveId, DriveSnapshot, DriveState, ErrorCode, FailureDomain, GridId, GridSnapshot,
-    MemoryBudget, NodeId, ObjectKey, Profile, ProfileChoice, Score, Segment, SegmentId, SegmentOwner,
+    BucketId, BucketName, ChunkKey, DriveId, DriveSnapshot, DriveState, ErrorCode, FailureDomain, GridId,
+    GridSnapshot, MemoryBudget, NodeId, ObjectKey, ProfileChoice, Score, Segment, SegmentId, SegmentOwner,
     ShardId, Timestamp, VersionId,
 };
 use keyring::{BucketKey, RootKey};
 use meta_store::home::HomeDrive;
+use meta_store::query::{ClassedSegmentPage, SegmentFilter};
 use meta_store::root::Bucket;
 use meta_store::rows::{GarbageRow, SegmentRow, VersionRow};
 use meta_store::{Command, MetaConfig, MetaError, MetaStore, WriteCondition};
@@ -37,15 +38,37 @@ pub(super) struct FaultyRows {
     pub lose_answer: AtomicBool,
     /// The next relocation comes too late: the object is deleted before it.
     pub delete_before: Mutex<Option<String>>,
+    /// The next exchange comes too late: the object is overwritten before it.
+    pub overwrite_before: Mutex<Option<(String, Written)>>,
+    /// The next exchange gets lost on its way.
+    pub lose_command: AtomicBool,
+    /// Exchanges wait for ever.
+    pub stop_before: AtomicBool,
     /// Nothing answers.
     pub away: AtomicBool,
 }
+
+/// A segment that waits for its commit.
+pub(super) type Written = (VersionId, SegmentOwner, Segment);
 
 fn unavailable() -> MetaError {
     MetaError::Unavailable { shard: ShardId(1), reason: "a test took it away".to_owned() }
 }
 
 impl FaultyRows {
+    async fn delete_what_is_doomed(&self, bucket: BucketId) -> Result<(), MetaError> {
+        let doomed = self.delete_before.lock().take();
+        let Some(name) = doomed else { return Ok(()) };
+        let command = Command::DeleteVersion {
+            bucket,
+            key: ObjectKey::new(name).unwrap(),
+            bucket_generation: 1,
+            version: None,
+            condition: WriteCondition::None,
+        };
+        self.meta.commit(self.meta.new_op(), command).await.map(drop)
+    }
+
     fn up(&self) -> Result<(), MetaError> {
         if self.away.load(Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
     }
@@ -77,6 +100,26 @@ impl SegmentRows for FaultyRows {
         async move {
             self.up()?;
             self.meta.incomplete_segments(shard, cursor, limit).await
+        }
+        .boxed()
+    }
+    fn segments_that(
+        &self,
+        shard: ShardId,
+        wanted: SegmentFilter,
+        cursor: Option<Vec<u8>>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<ClassedSegmentPage, MetaError>> {
+        async move {
+            self.up()?;
+            self.meta.segments_that(shard, wanted, cursor, limit).await
+        }
+        .boxed()
+    }
+    fn bucket_id(&self, name: BucketName) -> BoxFuture<'_, Result<Option<BucketId>, MetaError>> {
+        async move {
+            self.up()?;
+            Ok(self.meta.bucket(&name).await?.map(|bucket| bucket.id))
         }
         .boxed()
     }
@@ -128,18 +171,35 @@ impl SegmentRows for FaultyRows {
     ) -> BoxFuture<'_, Result<(), MetaError>> {
         async move {
             self.up()?;
-            let doomed = self.delete_before.lock().take();
-            if let Some(name) = doomed {
-                let command = Command::DeleteVersion {
-                    bucket,
-                    key: ObjectKey::new(name).unwrap(),
-                    bucket_generation: 1,
-                    version: None,
-                    condition: WriteCondition::None,
-                };
-                self.meta.commit(self.meta.new_op(), command).await?;
-            }
+            self.delete_what_is_doomed(bucket).await?;
             self.meta.relocate(bucket, &key, owner, segment, index, expected, new).await?;
+            if self.lose_answer.swap(false, Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
+        }
+        .boxed()
+    }
+    fn replace_segment(
+        &self,
+        bucket: BucketId,
+        key: ObjectKey,
+        owner: SegmentOwner,
+        expected: SegmentId,
+        new: Segment,
+    ) -> BoxFuture<'_, Result<(), MetaError>> {
+        async move {
+            self.up()?;
+            if self.stop_before.load(Ordering::SeqCst) {
+                // For ever: whoever waits is cut off.
+                std::future::pending::<()>().await;
+            }
+            self.delete_what_is_doomed(bucket).await?;
+            let overwritten = self.overwrite_before.lock().take();
+            if let Some((name, written)) = overwritten {
+                self.meta.commit(self.meta.new_op(), put_version(bucket, &name, written)).await?;
+            }
+            if self.lose_command.swap(false, Ordering::SeqCst) {
+                return Err(unavailable());
+            }
+            self.meta.replace_segment(bucket, &key, owner, expected, new).await?;
             if self.lose_answer.swap(false, Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
         }
         .boxed()
@@ -271,6 +331,9 @@ impl Rig {
             meta,
             lose_answer: AtomicBool::new(false),
             delete_before: Mutex::default(),
+            overwrite_before: Mutex::default(),
+            lose_command: AtomicBool::new(false),
+            stop_before: AtomicBool::new(false),
             away: AtomicBool::new(false),
         });
         let context_of = |(number, (own, segments)): (usize, &(ChunkStore, SegmentStore))| {
@@ -284,6 +347,7 @@ impl Rig {
                 || 0.0,
                 config.clone(),
             );
+            let context = context.with_choices(choice_of_class, Vec::new());
             Arc::new(context.led_by(move |_| leader.load(Ordering::SeqCst) == number))
         };
         let contexts: Vec<Arc<RepairContext>> = stores.iter().enumerate().map(context_of).collect();
@@ -339,20 +403,14 @@ impl Rig {
         self.chunks.drive(self.ids[number]).unwrap()
     }
 
-    pub async fn write_segment(
-        &self,
-        name: &str,
-        profile: &str,
-        len: usize,
-    ) -> (VersionId, SegmentOwner, Segment) {
+    pub async fn write_segment(&self, name: &str, profile: &str, len: usize) -> Written {
         let version = VersionId::from_bytes(self.random.id());
         let owner = SegmentOwner { version, part: 1, number: 0 };
         let identity = SegmentIdentity { bucket: self.bucket.id, key: ObjectKey::new(name).unwrap(), owner };
-        let profile: Profile = profile.parse().unwrap();
         let spec = SegmentSpec {
             bucket_key: self.key.clone(),
             identity,
-            profile: ProfileChoice::Fixed(profile),
+            profile: profile.parse().unwrap(),
             plain_len_max: len as u64,
         };
         let mut writer = self.segments.begin(spec).await.unwrap();
@@ -360,33 +418,8 @@ impl Rig {
         (version, owner, writer.finish(None).await.unwrap())
     }
 
-    pub async fn commit(
-        &self,
-        name: &str,
-        (version, owner, segment): (VersionId, SegmentOwner, Segment),
-    ) -> Result<(), MetaError> {
-        let row = VersionRow {
-            version,
-            stamp: Timestamp(0),
-            size: segment.length,
-            etag: "00".repeat(16),
-            storage_class: "STANDARD".to_owned(),
-            key_generation: 1,
-            attributes: Vec::new(),
-            checksum_tag: 0,
-            part_count: 0,
-            segment_count: 1,
-            delete_marker: false,
-        };
-        let command = Command::PutVersion {
-            bucket: self.bucket.id,
-            key: ObjectKey::new(name).unwrap(),
-            bucket_generation: 1,
-            version: row,
-            inline: None,
-            segments: vec![(owner, segment)],
-            condition: WriteCondition::None,
-        };
+    pub async fn commit(&self, name: &str, written: Written) -> Result<(), MetaError> {
+        let command = put_version(self.bucket.id, name, written);
         self.rows.meta.commit(self.rows.meta.new_op(), command).await.map(drop)
     }
 
@@ -424,6 +457,20 @@ impl Rig {
         }
         assert!(bytes == body(name, len), "`{name}` reads back other bytes");
         Ok(())
+    }
+
+    /// As `check`, without the chunks of one drive.
+    pub async fn check_without(&self, name: &str, len: usize, number: usize) {
+        let mut segment = self.segment(name).await;
+        for drive in segment.drives.iter_mut().filter(|drive| **drive == Some(self.ids[number])) {
+            *drive = None;
+        }
+        let mut reader = self.segments.read(segment.clone(), self.key.clone(), 0..segment.length);
+        let mut bytes = Vec::new();
+        while let Some(piece) = reader.next().await {
+            bytes.extend_from_slice(&piece.unwrap());
+        }
+        assert!(bytes == body(name, len), "`{name}` reads back other bytes without drive {number}");
     }
 
     /// Every chunk that the row names is on its drive, good, and no drive holds two of them.
@@ -467,6 +514,40 @@ impl Rig {
         let disk = &self.disks[number];
         disk.corrupt(&path, 4_096 + 32 + 77, 2).unwrap();
         assert!(self.drive(number).verify(chunk).await.is_err());
+    }
+}
+
+/// A plain PUT of one segment; what is called `fixed…` is of a class of its own.
+fn put_version(bucket: BucketId, name: &str, (version, owner, segment): Written) -> Command {
+    let row = VersionRow {
+        version,
+        stamp: Timestamp(0),
+        size: segment.length,
+        etag: "00".repeat(16),
+        storage_class: if name.starts_with("fixed") { "FIXED" } else { "STANDARD" }.to_owned(),
+        key_generation: 1,
+        attributes: Vec::new(),
+        checksum_tag: 0,
+        part_count: 0,
+        segment_count: 1,
+        delete_marker: false,
+    };
+    Command::PutVersion {
+        bucket,
+        key: ObjectKey::new(name).unwrap(),
+        bucket_generation: 1,
+        version: row,
+        inline: None,
+        segments: vec![(owner, segment)],
+        condition: WriteCondition::None,
+    }
+}
+
+pub(super) fn choice_of_class(class: &str) -> Option<ProfileChoice> {
+    match class {
+        "STANDARD" => Some(ProfileChoice::Auto),
+        "FIXED" => "copies:1".parse().ok(),
+        _ => None,
     }
 }
 

@@ -121,7 +121,7 @@ async fn all_workers_run_together_and_stop() {
     );
     let repair = Repair::start(context);
     let names: Vec<_> = repair.jobs().list().into_iter().map(|job| job.name).collect();
-    assert_eq!(names, ["collect-garbage", "compact", "drain", "inventory", "rebuild", "scrub"]);
+    assert_eq!(names, ["collect-garbage", "compact", "drain", "inventory", "rebuild", "scrub", "uplift"]);
     for _ in 0..2_000 {
         let mut moved = true;
         for number in 0..5 {

@@ -7,5 +7,6 @@ mod nodes;
 mod nodes_rig;
 mod power_cut;
 mod rebuild;
+mod recode;
 mod rig;
 mod round_trip;

@@ -298,6 +298,18 @@ pub(super) fn delete(text: &str) -> Command {
     }
 }
 
+/// The first segment of version `number`, of 100 bytes and sealed as `seal`, is re-coded from `old` to `new`.
+pub(super) fn replace(text: &str, number: u64, (seal, old, new): (u64, u64, u64), drives: &[u8]) -> Command {
+    let drives: Vec<_> = drives.iter().map(|number| Some(drive(*number))).collect();
+    Command::ReplaceSegment {
+        bucket: bucket(1),
+        key: key(text),
+        owner: SegmentOwner { version: version_id(number), part: 1, number: 0 },
+        expected: segment_id(old),
+        new: Segment { seal_id: segment_id(seal), ..segment(new, 100, &drives) },
+    }
+}
+
 pub(super) fn create_upload(text: &str, number: u64) -> Command {
     Command::CreateUpload {
         bucket: bucket(1),

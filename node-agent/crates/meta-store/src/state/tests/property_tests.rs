@@ -7,7 +7,7 @@ use sys::{Random, SeededRandom};
 
 use super::fixture::{
     Machine, abort, bucket, complete, create_upload, delete, drive, key, put_inline, put_on, put_part,
-    segment_id, version_id,
+    replace, segment_id, version_id,
 };
 use crate::state::{Action, Proposal, StubCommand};
 use crate::{Command, Outcome, WriteCondition};
@@ -16,17 +16,22 @@ fn pick(random: &SeededRandom, below: u64) -> u8 {
     u8::try_from(random.below(below)).unwrap()
 }
 
+/// The key of a plain PUT, so that what comes later may meet it.
+fn key_of(number: u64) -> String {
+    format!("key/{}", number * 7 % 12)
+}
+
 /// A command that may or may not be accepted.
 fn arbitrary(random: &SeededRandom, number: u64) -> Command {
     let text = format!("key/{}", random.below(12));
     let upload = random.below(6) + 10_000;
     let upload_key = format!("up/{upload}");
     let part = u16::from(pick(random, 4)) + 1;
-    match random.below(14) {
+    match random.below(16) {
         0..=3 => {
             let second = (random.below(4) > 0).then(|| drive(pick(random, 5)));
             let count = u32::from(pick(random, 4));
-            put_on(&text, number, number * 100, count, &[Some(drive(7)), second])
+            put_on(&key_of(number), number, number * 100, count, &[Some(drive(7)), second])
         }
         4 | 5 => {
             let condition = match random.below(3) {
@@ -41,6 +46,13 @@ fn arbitrary(random: &SeededRandom, number: u64) -> Command {
         9 | 10 => put_part(&upload_key, upload, part, number * 100 + 50, 10 + random.below(10)),
         11 => complete(&upload_key, upload, &[1, 2], 0),
         12 => abort(&upload_key, upload),
+        13 | 14 => {
+            // By the segment that the version was written with or a later one.
+            let old = number.saturating_sub(random.below(12) + 1);
+            let from = old * 100 + [0, 61, 62][usize::from(pick(random, 3))];
+            let ids = (old * 100, from, old * 100 + 61 + random.below(3));
+            replace(&key_of(old), old, ids, &[1, pick(random, 5) + 2])
+        }
         _ => {
             let old = random.below(number.max(1));
             Command::Relocate {

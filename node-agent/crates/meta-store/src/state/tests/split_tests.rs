@@ -5,7 +5,7 @@ use sys::{Random, SeededRandom};
 
 use super::fixture::{
     CACHE_BYTES, Machine, abort, bucket, complete, create_upload, delete, drive, put_inline, put_on,
-    put_part, segment_id,
+    put_part, replace, segment_id,
 };
 use crate::query::{ListEntry, ListQuery, Usage};
 use crate::state::{Action, Answer, Proposal, ShardFile, SplitCommand, Storage, StubCommand, routing_key};
@@ -19,13 +19,18 @@ fn prepare(at: &str) -> Action {
 
 const COMMIT: Action = Action::Split(SplitCommand::Commit { child: CHILD });
 
+/// The key of a plain PUT, so that what comes later may meet it.
+fn plain_key(number: u64) -> String {
+    format!("{:02}", number * 7 % 40)
+}
+
 fn history(random: &SeededRandom, number: u64) -> Command {
     let text = format!("{:02}", random.below(40));
     let upload = 10_000 + random.below(8);
     let upload_key = format!("{:02}", random.below(40));
-    match random.below(9) {
+    match random.below(10) {
         0..=2 => put_on(
-            &text,
+            &plain_key(number),
             number,
             number * 10,
             2,
@@ -36,6 +41,10 @@ fn history(random: &SeededRandom, number: u64) -> Command {
         5 => create_upload(&upload_key, upload),
         6 => put_part(&upload_key, upload, 1, number * 10 + 5, 10),
         7 => complete(&upload_key, upload, &[1], 0),
+        8 => {
+            let old = number.saturating_sub(random.below(6) + 1);
+            replace(&plain_key(old), old, (old * 10, old * 10, number * 10 + 7), &[1, 3, 5])
+        }
         _ => abort(&upload_key, upload),
     }
 }

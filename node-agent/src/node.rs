@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use admin_api::{AdminApi, AdminDoor, Metrics, OperatorKeyHash, Trust};
 use chunk_store::{ChunkError, ChunkStore, Drive, DriveConfig};
-use grid_types::{DriveId, DriveState, MemoryBudget};
+use grid_types::{BucketName, DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::{RootKey, SealedValue};
@@ -18,7 +18,7 @@ use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
 use object_engine::backup::{BackupConfig, MetadataBackup};
-use object_engine::{EngineConfig, ObjectEngine};
+use object_engine::{EngineConfig, INTERNAL_BUCKET, ObjectEngine, STANDARD};
 use repair::{Repair, RepairConfig, RepairContext};
 use s3_api::{S3Config, S3Front};
 use segment_store::{CHUNK_SERVICE, ChunkService, ChunkServiceConfig, GridView, SegmentConfig, SegmentStore};
@@ -272,7 +272,15 @@ impl Node {
             move || 1.0 - load.available() as f64 / load.total().max(1) as f64,
             RepairConfig::default(),
         );
-        let repair = Arc::new(Repair::start(context.led_by(move |shard| leader.leads(shard))));
+        let (standard, classes) = (config.profile.0, config.storage_classes.clone());
+        let choice_of = move |class: &str| match class {
+            STANDARD => Some(standard),
+            other => classes.get(other).map(|profile| profile.0),
+        };
+        // Backups name their segments by id, on the drives.
+        let spared: Vec<BucketName> = INTERNAL_BUCKET.parse().into_iter().collect();
+        let context = context.led_by(move |shard| leader.leads(shard)).with_choices(choice_of, spared);
+        let repair = Arc::new(Repair::start(context));
         let emptied = tokio::spawn(retire_emptied(repair.clone(), watch.clone(), meta.clone(), link.clone()));
         let engine = ObjectEngine::new(
             meta.clone(),

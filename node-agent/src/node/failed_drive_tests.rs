@@ -46,6 +46,8 @@ impl Rig {
         config.s3.listen = "127.0.0.1:0".parse().unwrap();
         config.admin.listen = "127.0.0.1:0".parse().unwrap();
         config.admin.tls = TlsMode::Off;
+        config.rpc.listen = "127.0.0.1:0".parse().unwrap();
+        config.rpc.multicast = false;
         Self { _root: root, config, founded }
     }
 

@@ -102,7 +102,8 @@ fn init_then_serve_then_commands_over_the_socket() {
     settings = settings.replace("# profile = \"auto\"", "profile = \"copies:1\"");
     std::fs::write(&config, settings).unwrap();
     let serving = || {
-        let listen = ["--s3-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let listen =
+            ["--s3-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--rpc-listen", "127.0.0.1:0"];
         let mut serve = shoal(["serve", "--config", &config].into_iter().chain(listen));
         Served(serve.stderr(std::process::Stdio::null()).spawn().unwrap())
     };

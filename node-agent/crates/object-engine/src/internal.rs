@@ -12,7 +12,7 @@ use crate::{EngineError, ObjectEngine};
 /// Bucket names that begin with this are the grid's own.
 pub const INTERNAL_BUCKET_PREFIX: &str = "shoal-internal-";
 /// The one internal bucket so far.
-pub(crate) const INTERNAL_BUCKET: &str = "shoal-internal-metadata";
+pub const INTERNAL_BUCKET: &str = "shoal-internal-metadata";
 const OWNER: &str = "shoal";
 
 /// Is it the grid's own?

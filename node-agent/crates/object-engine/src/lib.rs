@@ -39,7 +39,7 @@ pub use config::EngineConfig;
 pub use digest::{Checksum, ChecksumKind, ChecksumType};
 pub use engine::{ObjectEngine, STANDARD};
 pub use error::EngineError;
-pub use internal::INTERNAL_BUCKET_PREFIX;
+pub use internal::{INTERNAL_BUCKET, INTERNAL_BUCKET_PREFIX};
 pub use meta_store::WriteCondition;
 pub use quarantine::{QUARANTINED_MAX, QuarantineChoice, QuarantineOrigin, QuarantinedSegment};
 pub use record::ObjectRecord;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use chunk_store::ChunkInfo;
+use chunk_store::{ChunkInfo, ChunkStore};
 use grid_types::{BucketId, BucketName, ErrorCode, ObjectKey, Segment, SegmentOwner, Timestamp, VersionId};
 use keyring::BucketKey;
 use meta_store::root::{Bucket, RecordKind};
@@ -11,6 +11,7 @@ use meta_store::rows::{SegmentRow, VersionRow};
 use meta_store::{Command, MetaStore, Outcome};
 use segment_store::format::{SegmentIdentity, open_identity, open_record};
 
+use super::located::located;
 use super::report::QUARANTINED_NAMED_MAX;
 use super::walk::{FoundSegment, Walk};
 use super::{Quarantined, Rebuild, RebuildReport};
@@ -46,6 +47,7 @@ pub(super) struct Finder<'a> {
     engine: &'a ObjectEngine,
     meta: &'a MetaStore,
     walk: Walk,
+    chunks: ChunkStore,
     /// Buckets with the key that new rows are sealed with.
     buckets: HashMap<BucketId, (Bucket, BucketKey)>,
     /// Every bucket key, by generation: a chunk header does not say which bucket it belongs to.
@@ -84,7 +86,8 @@ impl<'a> Finder<'a> {
             }
         }
         let walk = Walk::new(parts.chunks.drives());
-        Ok(Self { engine, meta, walk, buckets, keys, pending: HashMap::new(), report })
+        let chunks = parts.chunks.clone();
+        Ok(Self { engine, meta, walk, chunks, buckets, keys, pending: HashMap::new(), report })
     }
 
     /// Walks all drives.
@@ -143,6 +146,9 @@ impl<'a> Finder<'a> {
             .flatten()
             .and_then(|plain| ObjectRecord::decode(&plain));
         let SegmentIdentity { bucket, key, owner } = identity;
+        if self.buckets.contains_key(&bucket) && self.take_for_older(bucket, &key, owner, &segment).await? {
+            return Ok(());
+        }
         if !self.buckets.contains_key(&bucket) || owner.part != PLAIN_PART {
             return self.quarantine(segment, Some((bucket, key, owner))).await;
         }
@@ -162,6 +168,35 @@ impl<'a> Finder<'a> {
             self.bring_back(owner.version, pending).await?;
         }
         Ok(())
+    }
+
+    /// A segment that was re-coded after the backup: the row names the one that it was made of, whose chunks may be gone by
+    /// now. The better one stays in the row. True where there is such a row.
+    async fn take_for_older(
+        &mut self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        owner: SegmentOwner,
+        found: &Segment,
+    ) -> Result<bool, EngineError> {
+        let rows = self.meta.segments(bucket, key, owner.version, (owner.part, owner.number)).await?;
+        let Some(row) = rows.into_iter().find(|row| row.owner == owner) else { return Ok(false) };
+        if row.segment.seal_id != found.seal_id {
+            return Ok(false);
+        }
+        let spare = |segment: &Segment| {
+            let there = segment.drives.iter().flatten().count();
+            there.checked_sub(segment.profile.data_chunks())
+        };
+        let older = located(&self.chunks, &row.segment).await;
+        if spare(found) > spare(&older) {
+            let expected = row.segment.id;
+            self.meta.replace_segment(bucket, key, owner, expected, found.clone()).await?;
+            self.report.moved += 1;
+        } else {
+            self.report.superseded += 1;
+        }
+        Ok(true)
     }
 
     fn identify(&self, info: &ChunkInfo) -> Option<(BucketKey, SegmentIdentity)> {

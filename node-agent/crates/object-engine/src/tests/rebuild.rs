@@ -28,6 +28,33 @@ fn drive_file(drive: &Drive, path: &str) -> std::path::PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_was_recoded_after_the_backup_is_found_by_its_seal_id() {
+    let mut rig = two_copies(3).await;
+    for (name, seed) in [("done", 1), ("cut-short", 2)] {
+        rig.put(name, &pattern(seed, 300_000)).await;
+    }
+    worker(&rig).await.back_up_now().await.unwrap();
+    let bucket = rig.meta.bucket(&rig.bucket).await.unwrap().unwrap();
+    for name in ["done", "cut-short"] {
+        let row = rig.meta.object(bucket.id, &key(name), None).await.unwrap().unwrap().segments.remove(0);
+        let new = rig.segments.recode(&row.segment, Profile::Copies(3)).await.unwrap();
+        if name == "done" {
+            let old = row.segment.id;
+            rig.meta.replace_segment(bucket.id, &key(name), row.owner, old, new).await.unwrap();
+            for (index, drive) in (0u8..).zip(&row.segment.drives) {
+                let drive = rig.chunks.drive(drive.unwrap()).unwrap();
+                drive.remove(vec![grid_types::ChunkKey { segment: old, index }]).await.unwrap();
+            }
+        }
+    }
+    let report = rig.rebuild().await;
+    assert_eq!((report.quarantined, report.unreadable), (0, 0), "{report:?}");
+    for (name, seed) in [("done", 1), ("cut-short", 2)] {
+        assert!(rig.get(name).await.unwrap().1 == pattern(seed, 300_000), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metadata_comes_back_from_backup_and_chunks() {
     let mut rig = two_copies(3).await;
     let red = Attributes { user_metadata: vec![("colour".into(), "red".into())], ..Default::default() };

@@ -27,7 +27,7 @@ def put(client, node, path, body):
 def first_chunk(grid):
     """Seconds from making a ticket and starting the agent of a new host until it serves, and until a client's chunk lies on its drive."""
     begin = time.monotonic()
-    node = grid.add()
+    node = grid.add(drives=2)
     joined = time.monotonic() - begin
     client, count = grid.s3(), 0
     while True:
@@ -111,7 +111,8 @@ def main():
         grid = Grid(network, pathlib.Path(folder))
         try:
             for _ in range(3):
-                grid.add()
+                # Two drives each: with fewer drives than chunks there would be nowhere to rebuild to.
+                grid.add(drives=2)
             settle(grid)
             grid.bucket("load")
             joined, chunk = first_chunk(grid)

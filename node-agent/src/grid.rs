@@ -3,9 +3,11 @@
 mod joining;
 mod link;
 mod members;
+mod picture;
 mod registry;
 
 pub use joining::{JoinBy, Joining, join};
 pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart, multicast_of, reachable};
 pub use members::{MEMBERS_FILE, Members};
+pub use picture::Picture;
 pub use registry::{GridRegistry, RegistryFailure};

@@ -34,7 +34,8 @@ use crate::drives::{
 };
 use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
 use crate::grid::{
-    Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, RegistryFailure, multicast_of,
+    Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, Picture, RegistryFailure,
+    multicast_of,
 };
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
@@ -198,7 +199,8 @@ impl Node {
         tracing::info!(grid = %identity.grid, node = %identity.node, incarnation = identity.incarnation, "this node");
 
         let store = ChunkStore::new(opened);
-        let (local, grid) = (GridView::default(), GridView::default());
+        let grid = GridView::default();
+        let picture = Arc::new(Picture::new(grid.clone()));
         let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
         if config.drives_are_domains {
             warnings.retain(|warning| !warning.contains("one failure domain"));
@@ -211,7 +213,7 @@ impl Node {
         let watch = Arc::new(DriveWatch::start(
             WatchStart {
                 store: store.clone(),
-                grid: local.clone(),
+                grid: picture.clone(),
                 meta: meta.clone(),
                 clock: clock.clone(),
                 random: random.clone(),
@@ -238,8 +240,7 @@ impl Node {
             .follow(Followed {
                 meta: meta.clone(),
                 registry: registry.clone(),
-                local,
-                grid: grid.clone(),
+                picture,
                 store: store.clone(),
                 clock: clock.clone(),
                 random: random.clone(),

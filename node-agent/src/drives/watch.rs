@@ -14,7 +14,6 @@ use grid_types::{DriveId, DriveState, ErrorCode};
 use keyring::RootKey;
 use meta_store::MetaStore;
 use meta_store::home::HomeDrive;
-use segment_store::GridView;
 use sys::{Clock, Random};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -23,6 +22,7 @@ use super::check::{Look, look};
 use super::discovery::strangers;
 use super::table::{DriveTable, WatchedDrive};
 use super::{DriveLock, DriveOrder, OrderError, ProblemFolder};
+use crate::grid::Picture;
 use crate::identity::{KnownDrive, NodeFile};
 
 /// Orders that may wait for the watcher; an operator gives one at a time.
@@ -69,7 +69,7 @@ pub struct WatchStart {
     /// Drives in service.
     pub store: ChunkStore,
     /// Where snapshots go.
-    pub grid: GridView,
+    pub grid: Arc<Picture>,
     /// Follows the drives with its mirrors; keeps locks.
     pub meta: MetaStore,
     /// For periods.
@@ -264,7 +264,7 @@ impl Watcher {
 
     fn publish(&mut self) {
         if let Some(snapshot) = self.table.changed_snapshot() {
-            self.start.grid.publish(snapshot);
+            self.start.grid.set_own(snapshot);
         }
         let drives = self.table.drives();
         let all_failed = !drives.is_empty() && drives.iter().all(|drive| drive.failure.is_some());

@@ -23,12 +23,11 @@ use rpc::{
     BindError, Method, NetworkExt, NodeKey, NodeKeyError, Peers, RpcConfig, RpcServer, Services,
     dial_stranger,
 };
-use segment_store::GridView;
 use sys::{Clock, Disk, Random};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{GridRegistry, Members};
+use super::{GridRegistry, Members, Picture};
 use crate::identity::NodeFile;
 use crate::records::{self, DriveRecord};
 
@@ -99,10 +98,8 @@ pub struct Followed {
     pub meta: MetaStore,
     /// Members and tickets.
     pub registry: GridRegistry,
-    /// This node's drives as their watcher sees them.
-    pub local: GridView,
     /// The drives of all nodes: what writes and reads see.
-    pub grid: GridView,
+    pub picture: Arc<Picture>,
     /// For copies of the list.
     pub store: ChunkStore,
     /// For periods.
@@ -306,7 +303,7 @@ impl GridLink {
         let started = followed.clock.now();
         let state = NodeState {
             incarnation: followed.incarnation,
-            ..self.own_state(&followed.local.load(), started)
+            ..self.own_state(&followed.picture.own(), started)
         };
         let gossip = Arc::new(Gossip::start(
             state,
@@ -325,7 +322,6 @@ impl GridLink {
             liveness: BTreeMap::new(),
             started,
             published: (0, 0),
-            merged: GridSnapshot::default(),
             recorded: Vec::new(),
             recorded_now,
         };
@@ -402,7 +398,6 @@ struct Follower {
     started: Timestamp,
     /// Epochs of the local snapshot and of the list that were last told to others.
     published: (u64, u64),
-    merged: GridSnapshot,
     /// Drives by the records of the root shard.
     recorded: Vec<DriveSnapshot>,
     recorded_now: watch::Receiver<Vec<DriveSnapshot>>,
@@ -482,7 +477,7 @@ impl Follower {
             self.recorded.clone_from(&self.recorded_now.borrow_and_update());
         }
         let Some(list) = self.link.members.list() else { return };
-        let (list, local, view) = (list.list(), self.followed.local.load(), self.gossip.view());
+        let (list, local, view) = (list.list(), self.followed.picture.own(), self.gossip.view());
         if self.published != (local.epoch, list.epoch) {
             self.published = (local.epoch, list.epoch);
             self.gossip.publish(self.link.own_state(&local, self.started)).await;
@@ -513,9 +508,10 @@ impl Follower {
             reachable = living.flat_map(|member| &member.addresses).map(SocketAddr::ip).collect();
         }
         self.link.discovery.answer_grid_name(reachable);
-        let mut merged = merge(list, &view, me, &local);
+        let nobody = GridSnapshot { all_have_aes: true, ..GridSnapshot::default() };
+        let mut others = merge(list, &view, me, &nobody);
         for drive in self.recorded.iter().filter(|drive| drive.node != me) {
-            if merged.drive(drive.id).is_some() {
+            if others.drive(drive.id).is_some() {
                 continue;
             }
             let mut drive = drive.clone();
@@ -523,16 +519,9 @@ impl Follower {
                 // Its node was removed: what it held is made anew elsewhere, and nobody counts on it.
                 drive.state = DriveState::Draining;
             }
-            merged.drives.push(drive);
+            others.drives.push(drive);
         }
-        merged.drives.sort_by_key(|drive| drive.id);
-        if self.merged.epoch == 0
-            || merged.drives != self.merged.drives
-            || merged.all_have_aes != self.merged.all_have_aes
-        {
-            self.merged = GridSnapshot { epoch: self.merged.epoch + 1, ..merged };
-            self.followed.grid.publish(self.merged.clone());
-        }
+        self.followed.picture.set_others(others.drives, others.all_have_aes);
     }
 }
 

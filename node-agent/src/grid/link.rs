@@ -31,8 +31,8 @@ use super::{GridRegistry, Members, Picture};
 use crate::identity::NodeFile;
 use crate::records::{self, DriveRecord};
 
-/// Between two looks at what changed.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Between two looks at what changed, where nothing tells of a change at once.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two questions to the root shard for the member list, where nobody spoke of a newer one.
 const LIST_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks at the records of drives.

@@ -256,8 +256,9 @@ impl Inner {
         page.iter().map(|record| decode_range(&record.key, &record.value)).collect()
     }
 
-    /// One look: shards of the map that this node lacks are fetched, groups that it leads follow the members.
-    async fn look(self: &Arc<Self>) -> Result<(), MetaError> {
+    /// One look: shards of the map that this node lacks are fetched, groups that it leads follow the members. `mapped`: what
+    /// the root shard had applied when the map was last found complete.
+    async fn look(self: &Arc<Self>, mapped: &mut Option<u64>) -> Result<(), MetaError> {
         let parents: Vec<ShardId> = self.groups.read().keys().copied().collect();
         for parent in parents {
             let (file, _) = self.group(parent)?.file()?;
@@ -266,11 +267,15 @@ impl Inner {
                 self.ensure_born(parent, split.child).await?;
             }
         }
-        for (shard, range) in self.known_ranges().await? {
-            self.map.write().insert_new(range.start, shard);
-            if !self.groups.read().contains_key(&shard) {
-                self.join_shard(shard).await?;
+        let applied = self.group(ShardId::ROOT)?.status().applied;
+        if *mapped != Some(applied) {
+            for (shard, range) in self.known_ranges().await? {
+                self.map.write().insert_new(range.start, shard);
+                if !self.groups.read().contains_key(&shard) {
+                    self.join_shard(shard).await?;
+                }
             }
+            *mapped = Some(applied);
         }
         let members = self.peers.members();
         let groups: Vec<_> = self.groups.read().values().cloned().collect();
@@ -283,7 +288,7 @@ impl Inner {
 
 /// Looks until `stop`.
 pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
-    let mut deletions = Vec::new();
+    let (mut deletions, mut mapped) = (Vec::new(), None);
     let mut looked = tokio::time::Instant::now();
     loop {
         tokio::select! {
@@ -291,7 +296,7 @@ pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.look().await {
+        if let Err(error) = inner.look(&mut mapped).await {
             tracing::debug!(%error, "replicas are not all as they should be; it is tried again");
         }
         let leads = inner.group(ShardId::ROOT).is_ok_and(|root| root.leads());

@@ -1,6 +1,7 @@
 //! The command line, a file a command.
 
 mod admin_options;
+mod backup;
 mod config;
 mod demo;
 mod drive;
@@ -9,8 +10,10 @@ mod job;
 mod join;
 mod key;
 mod node;
+mod offline;
 mod quarantine;
 mod rebuild_metadata;
+mod restore;
 mod serve;
 mod status;
 mod ticket;
@@ -72,6 +75,10 @@ enum Command {
     /// What `rebuild-metadata` could not place: list, release, delete
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Copies metadata and keys (not the objects' bytes) to a file or to any S3; `verify` looks whether one is whole
+    Backup(backup::Backup),
+    /// Makes lost metadata anew from a backup
+    Restore(restore::Restore),
     /// Makes lost metadata anew from what the drives know
     RebuildMetadata(rebuild_metadata::RebuildMetadata),
 }
@@ -122,6 +129,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Key(command) => command.run().await,
         Command::Job(command) => command.run().await,
         Command::Quarantine(command) => command.run().await,
+        Command::Backup(command) => command.run().await,
+        Command::Restore(command) => command.run().await,
         Command::RebuildMetadata(command) => command.run().await,
     }
 }

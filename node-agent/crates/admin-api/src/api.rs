@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::table::{Access, Found, find};
-use crate::{AdminError, Metrics, Node, OperatorKeyHash};
+use crate::{AdminError, AnswerBody, Metrics, Node, OperatorKeyHash};
 
 /// Bytes of one request's JSON. The largest order is a path and two flags.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -52,14 +52,13 @@ impl Call {
 }
 
 /// What a row answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// Of the body.
     pub content_type: &'static str,
     /// The body.
-    pub body: Bytes,
+    pub body: AnswerBody,
 }
 
 impl Answer {
@@ -200,8 +199,8 @@ impl Handler for AdminDoor {
     }
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<ResponseBody> {
-    let mut response = Response::new(http_server::full(body));
+fn respond(status: StatusCode, content_type: &'static str, body: AnswerBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body.into_response());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -5,6 +5,7 @@
 //! the health rows want a proof over TCP; the operator key is stored as a hash and compared in constant time; requests
 //! and answers are bounded.
 
+mod answer_body;
 mod api;
 mod error;
 pub mod metrics;
@@ -19,6 +20,7 @@ mod api_tests;
 #[cfg(test)]
 mod metrics_tests;
 
+pub use answer_body::{AnswerBody, ByteStream};
 pub use api::{AdminApi, AdminDoor, REQUEST_BYTES_MAX, Trust};
 pub use error::{AdminError, ErrorReply};
 pub use metrics::{DriveSample, Metrics, NodeSample};

@@ -155,6 +155,7 @@ pub static OPERATIONS: &[Operation] = &[
         "Deletes quarantined segments",
         ops::quarantine::delete
     ),
+    row!("TakeBackup", POST, "/v1/backup", Operator, "Metadata and keys as one sealed file", ops::backup::take),
     row!(
         "RenewOperatorKey",
         POST,

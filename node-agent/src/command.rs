@@ -4,6 +4,7 @@ mod admin_options;
 mod backup;
 mod config;
 mod demo;
+mod doctor;
 mod drive;
 mod init;
 mod job;
@@ -75,6 +76,8 @@ enum Command {
     /// What `rebuild-metadata` could not place: list, release, delete
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Looks for the commonest troubles and says what to do; changes nothing, works whether the node runs or not
+    Doctor(doctor::Doctor),
     /// Copies metadata and keys (not the objects' bytes) to a file or to any S3; `verify` looks whether one is whole
     Backup(backup::Backup),
     /// Makes lost metadata anew from a backup
@@ -129,6 +132,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Key(command) => command.run().await,
         Command::Job(command) => command.run().await,
         Command::Quarantine(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
         Command::Backup(command) => command.run().await,
         Command::Restore(command) => command.run().await,
         Command::RebuildMetadata(command) => command.run().await,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use admin_api::types::Readiness;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
@@ -49,6 +50,13 @@ impl AdminClient {
     /// Calls without a body.
     pub async fn call<A: DeserializeOwned>(&self, method: Method, path: &str) -> Result<A, ClientError> {
         self.send(method, path, Bytes::new()).await
+    }
+
+    /// Can the node serve now, and why not? An answer either way, and cheap for the node.
+    pub async fn readiness(&self) -> Result<Readiness, ClientError> {
+        let answer = self.target.send(self.request(Method::GET, "/health/ready", Bytes::new())?).await?;
+        let (status, body) = (answer.status(), answer.into_body());
+        serde_json::from_slice(&body).map_err(|_| refusal(status, &body))
     }
 
     /// Calls with a body of JSON.

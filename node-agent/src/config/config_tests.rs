@@ -68,12 +68,12 @@ fn several_mistakes_are_told_at_once() {
 #[test]
 fn the_template_parses_and_shows_the_defaults() {
     let drives = [PathBuf::from("/srv/a \"b\""), PathBuf::from("/srv/c\\d")];
-    let text = template(&drives, Some(Path::new("/srv/key")));
+    let text = template(&drives, Some(Path::new("/srv/key")), None);
     let config = Config::parse(&text).expect("the template is right");
     assert_eq!(config.drives, drives);
     assert_eq!(config.key_file, Some("/srv/key".into()));
     assert_eq!(config.admin.tls, TlsMode::Generated);
-    assert_eq!(Config::parse(&template(&drives, None)).expect("right").key_file, None);
+    assert_eq!(Config::parse(&template(&drives, None, None)).expect("right").key_file, None);
 
     // Every commented default must parse to the default: the comments must not lie.
     let uncommented: String = text

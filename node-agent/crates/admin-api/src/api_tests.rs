@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use crate::node::NodeAnswer;
 use crate::types::{
-    AddDrive, CreateKey, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, QuarantineChoice, QuarantineDone,
-    QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, VerifyReport,
+    AddDrive, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, NewKey, NewTicket, NodeInfo,
+    QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
+    TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -177,9 +178,9 @@ impl Node for SmallNode {
         let segments = choice.segments.len() as u64;
         self.ordered(format!("drop {segments}"), QuarantineDone { segments, bytes: 0 })
     }
-    fn take_backup(&self, order: TakeBackup) -> NodeAnswer<'_, ByteStream> {
+    fn take_backup(&self, order: crate::types::TakeBackup) -> NodeAnswer<'_, crate::ByteStream> {
         let pieces = ["one ", "two"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
-        self.ordered(format!("backup {}", order.salt), futures_util::stream::iter(pieces).boxed())
+        self.ordered(format!("backup {}", order.salt), futures_util::StreamExt::boxed(futures_util::stream::iter(pieces)))
     }
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
         self.ordered(format!("operator {}", hash.0[0]), ())

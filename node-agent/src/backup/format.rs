@@ -6,8 +6,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use grid_types::{GridId, NodeId, ShardId, Timestamp};
 use keyring::{
-    PassphraseCost, PassphraseError, PassphraseKey, PieceOpener, PieceSealer, RootKey,
-    SEALED_PIECE_OVERHEAD_BYTES, SALT_BYTES,
+    PassphraseCost, PassphraseError, PassphraseKey, PieceOpener, PieceSealer, RootKey, SALT_BYTES,
+    SEALED_PIECE_OVERHEAD_BYTES,
 };
 use membership::{LIST_BYTES_MAX, SignedList};
 use ring::digest::{Context, SHA256};
@@ -244,7 +244,7 @@ enum Expect {
     /// The image of this place in the manifest, or the end.
     Image(usize),
     /// More of it, or its end.
-    Piece { image: usize, hash: Context, left: u64 },
+    Piece { image: usize, hash: Box<Context>, left: u64 },
     /// Nothing.
     Nothing,
 }
@@ -331,7 +331,8 @@ impl Decoder {
         match opener.open(sealed, last) {
             Ok(plain) => {
                 let plain = zeroize::Zeroizing::new(plain);
-                let (kind, payload) = plain.split_first().ok_or_else(|| damaged("a piece is empty", self.position))?;
+                let (kind, payload) =
+                    plain.split_first().ok_or_else(|| damaged("a piece is empty", self.position))?;
                 self.take(*kind, payload, last)
             }
             Err(_) if self.position == HEAD_BYTES as u64 => {
@@ -358,8 +359,8 @@ impl Decoder {
             (ROOT_KEY, Expect::Manifest(text)) => {
                 let manifest: Manifest = serde_json::from_slice(&text)
                     .map_err(|_| damaged("its manifest is not as this release writes it", self.position))?;
-                let key =
-                    RootKey::decode(payload).map_err(|_| damaged("its root key cannot be read", self.position))?;
+                let key = RootKey::decode(payload)
+                    .map_err(|_| damaged("its root key cannot be read", self.position))?;
                 self.manifest = Some(manifest.clone());
                 self.ready.extend([Record::Manifest(manifest), Record::RootKey(key)]);
                 Expect::Members(Vec::new())
@@ -385,7 +386,9 @@ impl Decoder {
                 self.ready.push_back(Record::Piece(Bytes::copy_from_slice(payload)));
                 Expect::Piece { image, hash, left: left - payload.len() as u64 }
             }
-            (IMAGE_END, Expect::Piece { image, hash, left: 0 }) if hash.clone().finish().as_ref() == payload => {
+            (IMAGE_END, Expect::Piece { image, hash, left: 0 })
+                if Context::clone(&hash).finish().as_ref() == payload =>
+            {
                 self.ready.push_back(Record::ImageEnd);
                 Expect::Image(image + 1)
             }
@@ -403,7 +406,7 @@ impl Decoder {
             (IMAGE, Some(shard)) if payload == shard.shard.0.to_be_bytes() => {
                 let (id, left) = (shard.shard, shard.bytes);
                 self.ready.push_back(Record::Image(id));
-                Ok(Expect::Piece { image: place, hash: Context::new(&SHA256), left })
+                Ok(Expect::Piece { image: place, hash: Box::new(Context::new(&SHA256)), left })
             }
             _ => Err(disorder()),
         }

@@ -139,7 +139,10 @@ fn cut_anywhere_it_is_refused() {
     for length in 0..written.bytes.len() {
         for passphrase in [Some("correct horse"), None] {
             let refused = read(&written.bytes[..length], passphrase, 64).unwrap_err();
-            assert!(matches!(refused, BackupError::CutShort(at) if at == length as u64), "{length}: {refused:?}");
+            assert!(
+                matches!(refused, BackupError::CutShort(at) if at == length as u64),
+                "{length}: {refused:?}"
+            );
         }
     }
     let longer = [written.bytes.as_slice(), b"x"].concat();
@@ -190,10 +193,18 @@ fn records_out_of_order_are_refused() {
         vec![encoder.image(ShardId(6)), encoder.piece(b"abc"), encoder.image_end(hash.as_ref())]
     });
     check("too short", false, &|encoder| {
-        vec![encoder.image(ShardId(5)), encoder.piece(b"ab"), encoder.image_end(digest(&SHA256, b"ab").as_ref())]
+        vec![
+            encoder.image(ShardId(5)),
+            encoder.piece(b"ab"),
+            encoder.image_end(digest(&SHA256, b"ab").as_ref()),
+        ]
     });
     check("too long", false, &|encoder| {
-        vec![encoder.image(ShardId(5)), encoder.piece(b"abcd"), encoder.image_end(digest(&SHA256, b"abcd").as_ref())]
+        vec![
+            encoder.image(ShardId(5)),
+            encoder.piece(b"abcd"),
+            encoder.image_end(digest(&SHA256, b"abcd").as_ref()),
+        ]
     });
     check("other bytes", false, &|encoder| {
         vec![encoder.image(ShardId(5)), encoder.piece(b"abd"), encoder.image_end(hash.as_ref())]

@@ -72,7 +72,10 @@ impl BackupSource {
             grid: self.grid,
             node: self.node,
             stamp,
-            shards: images.iter().map(|(shard, image)| ShardSize { shard: *shard, bytes: image.size() }).collect(),
+            shards: images
+                .iter()
+                .map(|(shard, image)| ShardSize { shard: *shard, bytes: image.size() })
+                .collect(),
         };
         let (mut encoder, first) = Encoder::new(&head(self.grid, stamp), &key);
         let mut beginning = vec![first];

@@ -81,7 +81,9 @@ impl S3Options {
         let known = || AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
         let authority = self.s3_ca.clone().or_else(known);
         if endpoint.starts_with("https://") && authority.is_none() {
-            return Err(StoreError::Place("this system has no file of authorities: name one with --s3-ca".to_owned()));
+            return Err(StoreError::Place(
+                "this system has no file of authorities: name one with --s3-ca".to_owned(),
+            ));
         }
         Ok(S3Client {
             target: Target::from_url(endpoint, authority.as_deref())?,
@@ -144,7 +146,14 @@ impl BackupPlace {
             Self::File(path) => BackupSink::file(path),
             Self::S3(client, object) => {
                 let path = object_path(object);
-                Ok(BackupSink::S3(Upload { client, path, place: self.name(), part: BytesMut::new(), id: None, parts: Vec::new() }))
+                Ok(BackupSink::S3(Upload {
+                    client,
+                    path,
+                    place: self.name(),
+                    part: BytesMut::new(),
+                    id: None,
+                    parts: Vec::new(),
+                }))
             }
         }
     }

@@ -70,7 +70,11 @@ impl AdminClient {
     }
 
     /// Calls with a body of JSON; the answer is read as it comes.
-    pub async fn order_stream(&self, path: &str, order: &impl Serialize) -> Result<AnswerStream, ClientError> {
+    pub async fn order_stream(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+    ) -> Result<AnswerStream, ClientError> {
         let body = serde_json::to_vec(order).map_err(|error| ClientError::Address(error.to_string()))?;
         let answer = self.target.open(self.request(Method::POST, path, body.into())?).await?;
         let (status, body) = (answer.status(), answer.into_body());

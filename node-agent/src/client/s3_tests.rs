@@ -55,7 +55,10 @@ fn queries_are_signed_as_in_the_examples_of_aws() {
     let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let examples: [(&[(&str, &str)], &str); 2] = [
         (&[("lifecycle", "")], "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
-        (&[("prefix", "J"), ("max-keys", "2")], "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+        (
+            &[("prefix", "J"), ("max-keys", "2")],
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        ),
     ];
     for (query, signature) in examples {
         let call = S3Call { method: Method::GET, path: "/", query, payload: of_nothing.to_owned() };

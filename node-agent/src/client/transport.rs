@@ -195,7 +195,9 @@ impl AnswerStream {
         loop {
             let frame = match tokio::time::timeout(STALL_TIMEOUT, self.body.frame()).await {
                 Ok(frame) => frame,
-                Err(_) => return Err(self.target.talk(&format!("nothing came for {} s", STALL_TIMEOUT.as_secs()))),
+                Err(_) => {
+                    return Err(self.target.talk(&format!("nothing came for {} s", STALL_TIMEOUT.as_secs())));
+                }
             };
             match frame {
                 None => return Ok(None),

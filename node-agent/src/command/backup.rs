@@ -13,8 +13,8 @@ use sys::{Clock, Random, RealClock, RealRandom};
 use super::admin_options::AdminOptions;
 use super::{Failure, human_bytes};
 use crate::backup::{
-    Backup as Reading, BackupError, BackupPlace, Decoder, HEAD_BYTES, Head, Record, S3Options, Summary, derive,
-    passphrase_from,
+    Backup as Reading, BackupError, BackupPlace, Decoder, HEAD_BYTES, Head, Record, S3Options, Summary,
+    derive, passphrase_from,
 };
 use crate::client::{AnswerStream, amz_date};
 
@@ -79,7 +79,10 @@ impl Backup {
 impl Take {
     async fn run(self) -> Result<(), Failure> {
         let to = self.to.as_deref().ok_or("name where it goes: --to FILE or --to s3://BUCKET/PREFIX")?;
-        let file = self.passphrase_file.as_deref().ok_or("name a file with the passphrase: --passphrase-file FILE")?;
+        let file = self
+            .passphrase_file
+            .as_deref()
+            .ok_or("name a file with the passphrase: --passphrase-file FILE")?;
         let passphrase = passphrase_from(file)?;
         let place = BackupPlace::parse(to, &self.s3)?;
         let client = self.admin.client()?;
@@ -100,7 +103,8 @@ impl Take {
         let (head, _) = first.split_first_chunk::<HEAD_BYTES>().ok_or("the node sent no backup")?;
         let place = place.for_head(&Head::decode(head).map_err(sent)?);
         let mut sink = place.create().await?;
-        let copied = copy(&mut answer, &first, &key, !self.admin.json, async |bytes| Ok(sink.write(bytes).await?));
+        let copied =
+            copy(&mut answer, &first, &key, !self.admin.json, async |bytes| Ok(sink.write(bytes).await?));
         let (summary, head, shards) = match copied.await {
             Ok(done) => done,
             Err(failure) => {

@@ -94,11 +94,7 @@ impl RebuildMetadata {
 
 /// What the drives had beyond a backup, and what is lost.
 pub fn tell_found(report: &RebuildReport) {
-    println!(
-        "{} objects ({}) came back from their chunks.",
-        report.objects,
-        human_bytes(report.bytes)
-    );
+    println!("{} objects ({}) came back from their chunks.", report.objects, human_bytes(report.bytes));
     println!(
         "{} chunks were found in new places, {} segments are unreadable, {} are quarantined.",
         report.moved, report.unreadable, report.quarantined

@@ -15,7 +15,7 @@ use keyring::RootKey;
 use membership::{MemberList, NewMember};
 use meta_store::home::HomeDrive;
 use meta_store::{FOUNDER, MetaError, MetaStore, image_pieces};
-use object_engine::backup::ROOT_BAG_FILE;
+use object_engine::backup::{BACKUP_LIST_FILE, ROOT_BAG_FILE};
 use object_engine::rebuild::{OutsideBackup, RebuildReport, restore_metadata};
 use rpc::{NodeKey, dial_stranger};
 use serde_json::json;
@@ -144,9 +144,20 @@ impl Restore {
         let list = restored_list(&offline, &contents, config)?;
         let me = offline.identity.node;
         let number = list.as_ref().and_then(|list| list.member(me)).map_or(FOUNDER, |member| member.number);
+        let stamp = contents.manifest.stamp;
+        if written_since(&offline, BACKUP_LIST_FILE.path, stamp) {
+            notes.push(
+                "the drives have copies of the metadata of their own that may be younger than this backup: `shoal rebuild-metadata` \
+                 would then lose less; it sets aside what was made now"
+                    .to_owned(),
+            );
+        }
         let (images, feeding) = feed(place, passphrase, &contents);
-        let from =
-            OutsideBackup { stamp: contents.manifest.stamp, images, bags_are_newer: bags_are_newer(&offline, contents.manifest.stamp) };
+        let from = OutsideBackup {
+            stamp,
+            images,
+            bags_are_newer: written_since(&offline, ROOT_BAG_FILE.path, stamp),
+        };
         let parts = offline.rebuild(config, contents.root_key.clone(), number);
         let (meta, report) = match restore_metadata(parts, from).await {
             Ok(done) => done,
@@ -177,7 +188,11 @@ impl Restore {
         let (clock, random) = (RealClock, RealRandom);
         let known: Vec<KnownDrive> = checked
             .iter()
-            .map(|drive| KnownDrive { id: DriveId::from(random.id()), path: drive.path.clone(), failed: None })
+            .map(|drive| KnownDrive {
+                id: DriveId::from(random.id()),
+                path: drive.path.clone(),
+                failed: None,
+            })
             .collect();
         let identity = NodeFile::generate(contents.manifest.grid, known.clone())?;
         for (drive, known) in checked.iter().zip(&known) {
@@ -203,9 +218,13 @@ impl Restore {
         let Restored { contents, report, offline, new_node, others, notes } = restored;
         let mut lost = report.lost();
         if !others.is_empty() {
-            lost.push("objects written since the backup of which this node's drives hold too little to read them".to_owned());
+            lost.push(
+                "objects written since the backup of which this node's drives hold too little to read them"
+                    .to_owned(),
+            );
         }
-        let drives: Vec<String> = config.drives.iter().map(|drive| format!("{:?}", drive.display().to_string())).collect();
+        let drives: Vec<String> =
+            config.drives.iter().map(|drive| format!("{:?}", drive.display().to_string())).collect();
         if self.json {
             return super::print_json(&json!({
                 "grid": contents.manifest.grid,
@@ -251,7 +270,9 @@ impl Restore {
             );
         }
         if !others.is_empty() {
-            println!("\nOther members take the metadata from this node. On each, remove the folder `meta` of every drive, then start it:");
+            println!(
+                "\nOther members take the metadata from this node. On each, remove the folder `meta` of every drive, then start it:"
+            );
             others.iter().for_each(|other| println!("  {other}"));
         }
         println!("\nStart this node with a configuration that says:\n  drives = [{}]", drives.join(", "));
@@ -308,7 +329,11 @@ async fn refuse_what_is_there(offline: &Offline, grid: GridId) -> Result<(), Fai
             .into());
         }
     }
-    let home = offline.found.drives.iter().map(|drive| HomeDrive { id: drive.label.drive, disk: drive.disk.clone() });
+    let home = offline
+        .found
+        .drives
+        .iter()
+        .map(|drive| HomeDrive { id: drive.label.drive, disk: drive.disk.clone() });
     if MetaStore::exists(home.collect()).await? {
         return Err("these drives hold metadata, and a backup replaces nothing".into());
     }
@@ -340,10 +365,15 @@ fn put_root_key(config: &Config, offline: &Offline, key: &RootKey) -> Result<(),
 }
 
 /// The newest list that is known, with this node in it, and of an epoch that nobody has seen.
-fn restored_list(offline: &Offline, contents: &Contents, config: &Config) -> Result<Option<MemberList>, Failure> {
+fn restored_list(
+    offline: &Offline,
+    contents: &Contents,
+    config: &Config,
+) -> Result<Option<MemberList>, Failure> {
     let Some(backed_up) = contents.members.as_ref().map(|list| list.list()) else { return Ok(None) };
     let on_drives = offline.members.as_ref().map(|list| list.list());
-    let newer = on_drives.filter(|list| list.ca_public_key == backed_up.ca_public_key && list.epoch > backed_up.epoch);
+    let newer = on_drives
+        .filter(|list| list.ca_public_key == backed_up.ca_public_key && list.epoch > backed_up.epoch);
     let mut list = newer.unwrap_or(backed_up).clone();
     if list.member(offline.identity.node).is_none() {
         list = list.with(NewMember {
@@ -359,15 +389,14 @@ fn restored_list(offline: &Offline, contents: &Contents, config: &Config) -> Res
     Ok(Some(list))
 }
 
-/// Root bags are written within a minute of each change; of drives that were away for long they are older than the backup,
+/// Root bags are written within a minute of each change; those of drives that were away for long are older than the backup,
 /// and would bring back keys that were deleted since.
-fn bags_are_newer(offline: &Offline, stamp: Timestamp) -> bool {
+fn written_since(offline: &Offline, file: &str, stamp: Timestamp) -> bool {
     offline.found.drives.iter().any(|drive| {
-        let written = drive
-            .disk
-            .local_path(ROOT_BAG_FILE.path)
-            .and_then(|path| std::fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok());
-        written.is_some_and(|since| since.as_micros() > u128::from(stamp.0))
+        let path = drive.disk.local_path(file);
+        let written = path.and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+        let since = written.and_then(|written| written.duration_since(UNIX_EPOCH).ok());
+        since.is_some_and(|since| since.as_micros() > u128::from(stamp.0))
     })
 }
 

@@ -405,3 +405,15 @@ fn the_same_path_and_method_occur_once() {
         assert!(seen.insert(("name", row.name)), "{} twice", row.name);
     }
 }
+
+#[tokio::test]
+async fn a_backup_is_streamed_to_who_proves_to_be_an_operator() {
+    let doors = Doors::open().await;
+    let order = json!({"salt": "aa", "key": "bb", "memory_kib": 1, "passes": 1, "lanes": 1}).to_string();
+    let (status, _) = doors.tcp(Method::POST, "/v1/backup", None, order.clone()).await;
+    assert_eq!((status, doors.orders()), (StatusCode::UNAUTHORIZED, Vec::new()));
+    let (status, body) = doors.tcp(Method::POST, "/v1/backup", Some(&doors.key), order).await;
+    assert_eq!((status, body, doors.orders()), (StatusCode::OK, json!("one two"), vec!["backup aa".to_owned()]));
+    let (status, _) = doors.unix(Method::POST, "/v1/backup", "{}").await;
+    assert_eq!((status, doors.orders()), (StatusCode::BAD_REQUEST, Vec::new()));
+}

@@ -155,7 +155,14 @@ pub static OPERATIONS: &[Operation] = &[
         "Deletes quarantined segments",
         ops::quarantine::delete
     ),
-    row!("TakeBackup", POST, "/v1/backup", Operator, "Metadata and keys as one sealed file", ops::backup::take),
+    row!(
+        "TakeBackup",
+        POST,
+        "/v1/backup",
+        Operator,
+        "Metadata and keys as one sealed file",
+        ops::backup::take
+    ),
     row!(
         "RenewOperatorKey",
         POST,

@@ -19,7 +19,12 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 const ROOM_NOTE_PERCENT: u64 = 5;
 
 /// Looks at every configured folder. A node that runs has told of those that are not in service.
-pub fn look(config: &Config, found: &Result<Discovered, DiscoveryError>, runs: bool, findings: &mut Findings) {
+pub fn look(
+    config: &Config,
+    found: &Result<Discovered, DiscoveryError>,
+    runs: bool,
+    findings: &mut Findings,
+) {
     let found = match found {
         Ok(found) => found,
         Err(error) => return findings.trouble(CHECK, error.to_string()),
@@ -75,7 +80,9 @@ fn look_at(drive: &OurDrive, findings: &mut Findings) {
                 );
             }
         }
-        Err(error) => findings.trouble(CHECK, format!("{path}: its room cannot be asked: {error}; see `dmesg`")),
+        Err(error) => {
+            findings.trouble(CHECK, format!("{path}: its room cannot be asked: {error}; see `dmesg`"))
+        }
     }
 }
 
@@ -111,7 +118,10 @@ fn unwritable(path: &Path) -> Option<String> {
         ));
     }
     if rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err() {
-        return Some("this user may not write there: run `shoal doctor` as the node's user, or `chown -R` the folder".to_owned());
+        return Some(
+            "this user may not write there: run `shoal doctor` as the node's user, or `chown -R` the folder"
+                .to_owned(),
+        );
     }
     None
 }

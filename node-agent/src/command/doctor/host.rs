@@ -45,7 +45,9 @@ fn taken(section: &str, address: SocketAddr, error: &std::io::Error) -> String {
             format!("{address} of [{section}] is no address of this host: correct `listen`")
         }
         std::io::ErrorKind::PermissionDenied => {
-            format!("{address} of [{section}] is not for this user: ports below 1024 need CAP_NET_BIND_SERVICE")
+            format!(
+                "{address} of [{section}] is not for this user: ports below 1024 need CAP_NET_BIND_SERVICE"
+            )
         }
         _ => format!("{address} of [{section}] cannot be listened at: {error}"),
     }
@@ -93,13 +95,18 @@ pub fn limits(config: &Config, runs: bool, findings: &mut Findings) {
         findings.ok("open files", format!("up to {files}"));
     }
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let Some((total, available)) = field(&info, "MemTotal:").zip(field(&info, "MemAvailable:")) else { return };
+    let Some((total, available)) = field(&info, "MemTotal:").zip(field(&info, "MemAvailable:")) else {
+        return;
+    };
     let wanted = config.memory.0 + MEMORY_BESIDE;
     let text = format!("{} of {} available", human_bytes(available), human_bytes(total));
     if total < wanted || !runs && available < wanted {
         findings.trouble(
             "memory",
-            format!("{text}, and the node may take {}: lower `memory`, or stop other programs", human_bytes(wanted)),
+            format!(
+                "{text}, and the node may take {}: lower `memory`, or stop other programs",
+                human_bytes(wanted)
+            ),
         );
     } else {
         findings.ok("memory", text);
@@ -119,7 +126,10 @@ mod tests {
     #[test]
     fn memory_is_read_in_bytes() {
         let info = "MemTotal:        1000 kB\nMemFree: 1 kB\nMemAvailable:     500 kB\n";
-        assert_eq!((field(info, "MemTotal:"), field(info, "MemAvailable:")), (Some(1_024_000), Some(512_000)));
+        assert_eq!(
+            (field(info, "MemTotal:"), field(info, "MemAvailable:")),
+            (Some(1_024_000), Some(512_000))
+        );
         assert_eq!(field(info, "MemLost:"), None);
     }
 

@@ -107,7 +107,9 @@ fn told_by_node(running: &Running, findings: &mut Findings) -> Vec<Known> {
                     node.since_seconds, node.node
                 ),
             ),
-            "suspect" => findings.note(CHECK, format!("{name} did not answer lately; look again in a minute")),
+            "suspect" => {
+                findings.note(CHECK, format!("{name} did not answer lately; look again in a minute"))
+            }
             _ => {}
         }
         known.push(Known {

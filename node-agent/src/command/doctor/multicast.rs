@@ -76,7 +76,8 @@ pub async fn look(config: &Config, runs: bool, findings: &mut Findings) {
                 `multicast = false`";
     match passing {
         0 if config.rpc.peers.is_empty() => {
-            findings.trouble(CHECK, format!("is blocked on every interface ({}): {told}", blocked.join("; ")));
+            findings
+                .trouble(CHECK, format!("is blocked on every interface ({}): {told}", blocked.join("; ")));
         }
         _ => blocked.iter().for_each(|one| findings.note(CHECK, format!("is blocked on {one}: {told}"))),
     }
@@ -164,7 +165,8 @@ fn receive(sockets: &[&UdpSocket], mut done: impl FnMut(&[u8], SocketAddr) -> bo
                         return Ok(());
                     }
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -185,7 +187,9 @@ fn query() -> Vec<u8> {
 
 /// An answer, not a question, that names the service.
 fn is_answer(packet: &[u8]) -> bool {
-    packet.len() > 12 && packet[2] & 0x80 != 0 && packet.windows(SERVICE.len()).any(|window| window == SERVICE)
+    packet.len() > 12
+        && packet[2] & 0x80 != 0
+        && packet.windows(SERVICE.len()).any(|window| window == SERVICE)
 }
 
 #[cfg(test)]
@@ -220,7 +224,10 @@ mod tests {
             let (length, _) = responder.recv_from(&mut buffer).unwrap();
             let mut answer = buffer[..length].to_vec();
             answer[2] = 0x84;
-            sender(Ipv4Addr::LOCALHOST).unwrap().send_to(&answer, SocketAddrV4::new(MDNS_GROUP, port)).unwrap();
+            sender(Ipv4Addr::LOCALHOST)
+                .unwrap()
+                .send_to(&answer, SocketAddrV4::new(MDNS_GROUP, port))
+                .unwrap();
         });
         let from = question(Ipv4Addr::LOCALHOST, port).unwrap();
         answering.join().unwrap();

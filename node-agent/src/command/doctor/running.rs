@@ -84,7 +84,8 @@ fn tell(status: &Status, findings: &mut Findings) {
 /// Metadata takes writes while more than half of the voters run.
 fn quorum(nodes: &[NodeInfo], findings: &mut Findings) {
     let voters: Vec<&NodeInfo> = nodes.iter().filter(|node| node.votes).collect();
-    let (away, there): (Vec<&NodeInfo>, Vec<&NodeInfo>) = voters.iter().partition(|node| node.state == "down");
+    let (away, there): (Vec<&NodeInfo>, Vec<&NodeInfo>) =
+        voters.iter().partition(|node| node.state == "down");
     if voters.is_empty() {
         return;
     }
@@ -156,7 +157,10 @@ async fn ask(config: &Config, findings: &mut Findings) -> Option<(AdminClient, R
             {
                 findings.trouble(
                     CHECK,
-                    format!("{} is not open to this user: run `shoal doctor` as the node's user, or as root", socket.display()),
+                    format!(
+                        "{} is not open to this user: run `shoal doctor` as the node's user, or as root",
+                        socket.display()
+                    ),
                 );
                 return None;
             }

@@ -104,7 +104,8 @@ pub async fn restore_metadata(
     };
     let home = parts.home.clone();
     let restored = async {
-        let (clock, random, peers) = (parts.clock.clone(), parts.random.clone(), MetaPeers::lone(parts.number));
+        let (clock, random, peers) =
+            (parts.clock.clone(), parts.random.clone(), MetaPeers::lone(parts.number));
         let config = parts.meta_config.clone();
         let meta =
             MetaStore::restore_as(peers, parts.home.clone(), config, clock, random, from.images).await?;

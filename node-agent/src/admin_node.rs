@@ -338,7 +338,9 @@ fn key_info(key: AccessKey) -> KeyInfo {
 fn hex<const N: usize>(what: &str, text: &str) -> Result<Zeroizing<[u8; N]>, AdminError> {
     let bytes = HEXLOWER.decode(text.as_bytes()).ok().map(Zeroizing::new);
     let bytes = bytes.and_then(|bytes| bytes.as_slice().try_into().ok());
-    bytes.map(Zeroizing::new).ok_or_else(|| AdminError::invalid(format!("`{what}` must be {N} bytes in lower-case hex")))
+    bytes
+        .map(Zeroizing::new)
+        .ok_or_else(|| AdminError::invalid(format!("`{what}` must be {N} bytes in lower-case hex")))
 }
 
 fn liveness_word(liveness: Liveness) -> &'static str {
@@ -734,13 +736,13 @@ impl Node for AdminNode {
     fn take_backup(&self, order: TakeBackup) -> NodeFuture<'_, ByteStream> {
         async move {
             let (salt, key) = (*hex::<16>("salt", &order.salt)?, hex::<32>("key", &order.key)?);
-            let cost = PassphraseCost {
-                memory_kib: order.memory_kib,
-                passes: order.passes,
-                lanes: order.lanes,
-            };
+            let cost =
+                PassphraseCost { memory_kib: order.memory_kib, passes: order.passes, lanes: order.lanes };
             let permit = self.backing_up.clone().try_acquire_owned().map_err(|_| {
-                AdminError::of(ErrorCode::Conflict, "another backup is being taken from this node: wait for its end")
+                AdminError::of(
+                    ErrorCode::Conflict,
+                    "another backup is being taken from this node: wait for its end",
+                )
             })?;
             let source = BackupSource {
                 grid: self.parts.identity.grid,

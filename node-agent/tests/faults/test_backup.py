@@ -1,10 +1,13 @@
 """`shoal backup` and `shoal restore`: every metadata folder lost, and all of it back from one file or from another S3."""
 
+import concurrent.futures
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -187,6 +190,75 @@ def test_another_s3_keeps_a_backup(grid, make_grid, tmp_path, passphrase):
     shoal(*restore_order(told["backup"], grid.drives(), passphrase, *endpoint), environment=keys)
     grid.start()
     check(grid, stored)
+
+
+def fill_rows(grid, count, size=16_000):
+    """Objects that live in the metadata alone."""
+    client = grid.s3(attempts=5)
+    client.create_bucket(Bucket="rows")
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: client.put_object(Bucket="rows", Key=f"{n:05}", Body=noise(f"row/{n}", size)), range(count)))
+
+
+def test_a_backup_of_several_parts_and_one_that_broke_off(grid, make_grid, tmp_path, passphrase):
+    fill_rows(grid, 1_200)
+    keeper = make_grid(drives=1, profile="copies:1")
+    keeper.s3().create_bucket(Bucket="backups")
+    endpoint = ["--s3-endpoint", keeper.ready["endpoint"]]
+    keys = {"AWS_ACCESS_KEY_ID": keeper.ready["access_key"], "AWS_SECRET_ACCESS_KEY": keeper.ready["secret_key"]}
+    told = back_up(grid, "s3://backups/large", passphrase, *endpoint, environment=keys)
+    assert told["bytes"] > 17 << 20, "it fits into one part"
+    verified = shoal("backup", "verify", told["backup"], "--passphrase-file", passphrase, *endpoint, environment=keys)
+    assert "whole and authentic" in verified.stdout
+    assert "-" in keeper.s3().list_objects_v2(Bucket="backups")["Contents"][0]["ETag"], "it was no multipart upload"
+
+    host, port = grid.ready["admin"].removeprefix("http://").split(":")
+    for to, more in ((tmp_path / "cut.backup", []), ("s3://backups/cut", endpoint)):
+        with CutShort((host, int(port)), 17 << 20) as door:
+            order = ["backup", "--to", to, "--passphrase-file", passphrase, *more, "--admin", door.url, "--operator-key",
+                     grid.ready["admin_key"]]
+            cut = shoal(*order, environment=keys, check=False)
+        assert cut.returncode != 0 and "broke off" in cut.stderr, cut.stderr
+    assert [path for path in tmp_path.iterdir() if "cut" in path.name] == [], "a part was left behind"
+    assert "cut" not in str(keeper.s3().list_objects_v2(Bucket="backups")["Contents"])
+    assert "Uploads" not in keeper.s3().list_multipart_uploads(Bucket="backups"), "the upload was not aborted"
+    back_up(grid, tmp_path / "after.backup", passphrase)
+
+
+class CutShort:
+    """Passes one connection on, and cuts it after so many bytes of the answer."""
+
+    def __init__(self, upstream, count):
+        self.upstream, self.left = upstream, count
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.thread.join()
+
+    def serve(self):
+        client, _ = self.listener.accept()
+        with client, socket.create_connection(self.upstream) as server:
+            asking = threading.Thread(target=self.ask, args=(client, server))
+            asking.start()
+            while self.left > 0 and (answer := server.recv(min(65_536, self.left))):
+                client.sendall(answer)
+                self.left -= len(answer)
+            client.shutdown(socket.SHUT_RDWR)
+        asking.join()
+
+    def ask(self, client, server):
+        try:
+            while asked := client.recv(65_536):
+                server.sendall(asked)
+        except OSError:
+            pass
 
 
 class Fleet(Grid):

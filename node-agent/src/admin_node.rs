@@ -9,10 +9,11 @@ use admin_api::types::{
     AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
     Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
     QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
-    TicketInfo, VerifyReport, WaitingNode,
+    TakeBackup, TicketInfo, VerifyReport, WaitingNode,
 };
-use admin_api::{AdminError, Node, OperatorKeyHash};
+use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
+use data_encoding::HEXLOWER;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{
@@ -21,6 +22,7 @@ use grid_types::{
 };
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
+use keyring::{PassphraseCost, PassphraseKey, RootKey};
 use membership::{Gossip, JoinService, Liveness, TicketOrder};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
@@ -28,8 +30,10 @@ use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
 use repair::{JobStatus, Repair};
 use segment_store::GridView;
 use sys::{Clock, Random};
+use zeroize::Zeroizing;
 
 use crate::access_log::AccessLog;
+use crate::backup::{BackupSource, Head, SourceError};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
@@ -71,6 +75,8 @@ pub struct AdminNodeParts {
     pub backup: Arc<MetadataBackup>,
     /// For what is quarantined.
     pub engine: ObjectEngine,
+    /// For backups.
+    pub root_key: RootKey,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -109,6 +115,8 @@ pub struct OpenDoors {
 pub struct AdminNode {
     parts: AdminNodeParts,
     doors: OnceLock<OpenDoors>,
+    /// One backup at a time: while it is read, no shard is checkpointed.
+    backing_up: Arc<tokio::sync::Semaphore>,
 }
 
 type NodeFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
@@ -116,7 +124,7 @@ type NodeFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 impl AdminNode {
     /// Over these parts.
     pub fn new(parts: AdminNodeParts) -> Self {
-        Self { parts, doors: OnceLock::new() }
+        Self { parts, doors: OnceLock::new(), backing_up: Arc::new(tokio::sync::Semaphore::new(1)) }
     }
 
     /// The endpoints, once they are bound.
@@ -329,6 +337,15 @@ fn key_info(key: AccessKey) -> KeyInfo {
         AccessKeyState::Disabled => "disabled",
     };
     KeyInfo { id: key.id, user: key.user, state: state.to_owned(), created: key.created }
+}
+
+/// Exactly `N` bytes of a field.
+fn hex<const N: usize>(what: &str, text: &str) -> Result<Zeroizing<[u8; N]>, AdminError> {
+    let bytes = HEXLOWER.decode(text.as_bytes()).ok().map(Zeroizing::new);
+    let bytes = bytes.and_then(|bytes| bytes.as_slice().try_into().ok());
+    bytes
+        .map(Zeroizing::new)
+        .ok_or_else(|| AdminError::invalid(format!("`{what}` must be {N} bytes in lower-case hex")))
 }
 
 fn liveness_word(liveness: Liveness) -> &'static str {
@@ -896,6 +913,36 @@ impl Node for AdminNode {
             let deleted = self.parts.engine.delete_quarantined(&quarantine_choice(choice)).await;
             let segments = deleted.map_err(|error| of_engine(&error))? as u64;
             Ok(QuarantineDone { segments, bytes: 0 })
+        }
+        .boxed()
+    }
+
+    fn take_backup(&self, order: TakeBackup) -> NodeFuture<'_, ByteStream> {
+        async move {
+            let (salt, key) = (*hex::<16>("salt", &order.salt)?, hex::<32>("key", &order.key)?);
+            let cost =
+                PassphraseCost { memory_kib: order.memory_kib, passes: order.passes, lanes: order.lanes };
+            let permit = self.backing_up.clone().try_acquire_owned().map_err(|_| {
+                AdminError::of(
+                    ErrorCode::Conflict,
+                    "another backup is being taken from this node: wait for its end",
+                )
+            })?;
+            let source = BackupSource {
+                grid: self.parts.identity.grid,
+                node: self.parts.identity.node,
+                meta: self.parts.meta.clone(),
+                registry: self.parts.registry.clone(),
+                root_key: self.parts.root_key.clone(),
+                clock: self.parts.clock.clone(),
+            };
+            let head = |grid, stamp| Head { salt, cost, grid, stamp };
+            let stream = source.stream(head, PassphraseKey::from_bytes(&key), permit).await;
+            stream.map_err(|error| match &error {
+                SourceError::Meta(meta) => AdminError::of(meta.code(), error.to_string()),
+                SourceError::Members(failure) => of_registry(failure),
+                _ => AdminError::of(ErrorCode::Unavailable, error.to_string()),
+            })
         }
         .boxed()
     }

@@ -1,8 +1,10 @@
 //! The command line, a file a command.
 
 mod admin_options;
+mod backup;
 mod config;
 mod demo;
+mod doctor;
 mod drain;
 mod drive;
 mod grid;
@@ -12,9 +14,11 @@ mod join;
 mod key;
 mod locate;
 mod node;
+mod offline;
 mod pair;
 mod quarantine;
 mod rebuild_metadata;
+mod restore;
 mod serve;
 mod status;
 mod ticket;
@@ -86,6 +90,12 @@ enum Command {
     /// What `rebuild-metadata` could not place: list, release, delete
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Looks for the commonest troubles and says what to do; changes nothing, works whether the node runs or not
+    Doctor(doctor::Doctor),
+    /// Copies metadata and keys (not the objects' bytes) to a file or to any S3; `verify` looks whether one is whole
+    Backup(backup::Backup),
+    /// Makes lost metadata anew from a backup
+    Restore(restore::Restore),
     /// Makes lost metadata anew from what the drives know
     RebuildMetadata(rebuild_metadata::RebuildMetadata),
 }
@@ -140,6 +150,9 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Key(command) => command.run().await,
         Command::Job(command) => command.run().await,
         Command::Quarantine(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
+        Command::Backup(command) => command.run().await,
+        Command::Restore(command) => command.run().await,
         Command::RebuildMetadata(command) => command.run().await,
     }
 }

@@ -166,6 +166,7 @@ async fn fill(
         incarnation: 0,
         nonce: String::new(),
         added,
+        restored: false,
     };
     let mut writes = vec![RecordWrite {
         kind: RecordKind::Node,

@@ -8,13 +8,16 @@
 mod incarnation_tests;
 
 use data_encoding::HEXLOWER;
-use grid_types::Timestamp;
+use grid_types::{NodeId, Timestamp};
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaError, MetaStore};
 use sys::Random;
 
 use crate::identity::NodeFile;
 use crate::records::{self, NodeRecord, RecordError};
+
+/// Records read at once.
+const RECORDS_PAGE: usize = 64;
 
 /// Why this start is refused.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +72,9 @@ pub enum IncarnationError {
 
 /// What the drives and the root shard say, compared. Pure.
 fn judge(file: &NodeFile, record: &NodeRecord) -> Result<(), IncarnationError> {
+    if record.restored {
+        return Ok(());
+    }
     let (registered, on_drives) = (record.incarnation, file.incarnation);
     let confirmed = registered == on_drives && record.nonce == file.nonce;
     let own_pending =
@@ -97,10 +103,35 @@ pub async fn adopt(meta: &MetaStore, file: &NodeFile, added: Timestamp) -> Resul
         incarnation: file.incarnation,
         nonce: file.nonce.clone(),
         added,
+        restored: false,
     };
     let value = Some(records::encode(&record)?);
     meta.write_records(vec![RecordWrite { kind: RecordKind::Node, key, expect: Expect::Any, value }]).await?;
     Ok(())
+}
+
+/// Metadata that came from a backup knows less of the starts of the other members than their drives do: at their next
+/// start, once, their drives count.
+pub async fn trust_others_once(meta: &MetaStore, me: NodeId) -> Result<(), IncarnationError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = meta.records(RecordKind::Node, after.as_deref(), RECORDS_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.key.clone());
+        let mut writes = Vec::new();
+        for record in page.iter().filter(|record| record.key != me.as_bytes()) {
+            let known: NodeRecord = records::decode("node", &record.value)?;
+            writes.push(RecordWrite {
+                kind: RecordKind::Node,
+                key: record.key.clone(),
+                expect: Expect::Any,
+                value: Some(records::encode(&NodeRecord { restored: true, ..known })?),
+            });
+        }
+        if !writes.is_empty() {
+            meta.write_records(writes).await?;
+        }
+    }
 }
 
 /// Registers this start. `write` puts a node file on every drive in service, durably; it is called twice.
@@ -116,12 +147,15 @@ pub async fn register(
     judge(&file, &record)?;
     let nonce = HEXLOWER.encode(&random.id());
     // The registered start becomes the base even where its confirmation was lost.
-    file.incarnation = record.incarnation;
-    file.nonce.clone_from(&record.nonce);
+    if !record.restored {
+        file.incarnation = record.incarnation;
+        file.nonce.clone_from(&record.nonce);
+    }
     file.pending = Some(nonce.clone());
     file.generation += 1;
     write(&file).await;
-    let next = NodeRecord { incarnation: record.incarnation + 1, nonce: nonce.clone(), ..record };
+    let next =
+        NodeRecord { incarnation: file.incarnation + 1, nonce: nonce.clone(), restored: false, ..record };
     meta.write_records(vec![RecordWrite {
         kind: RecordKind::Node,
         key,

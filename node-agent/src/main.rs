@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin_node;
+mod backup;
 mod certificate;
 mod client;
 mod command;

@@ -296,7 +296,7 @@ impl Node {
         let (stop_backups, backups_stopped) = tokio::sync::watch::channel(false);
         tokio::spawn(backup.clone().run(backups_stopped));
         let sealing_key = root_key.clone();
-        let iam = Iam::new(meta.clone(), root_key, clock.clone(), random.clone());
+        let iam = Iam::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
 
         let metrics = Arc::new(Metrics::new());
         let access_log = AccessLog::open(&config.log.access, clock.clone()).map_err(StartError::AccessLog)?;
@@ -367,6 +367,7 @@ impl Node {
             repair: repair.clone(),
             backup,
             engine,
+            root_key,
             iam,
             budget,
             access_log,

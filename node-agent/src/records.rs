@@ -23,6 +23,9 @@ pub struct NodeRecord {
     pub nonce: String,
     /// When it joined.
     pub added: Timestamp,
+    /// The metadata came from a backup: what the node's drives say of its starts counts, once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
 }
 
 /// Record kind `Drive`; key = drive id.

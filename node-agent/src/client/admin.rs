@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use admin_api::types::Readiness;
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ClientError, Target};
+use super::{AnswerStream, ClientError, Target};
 
 /// How to reach the door.
 #[derive(Debug, Clone)]
@@ -51,6 +52,13 @@ impl AdminClient {
         self.send(method, path, Bytes::new()).await
     }
 
+    /// Can the node serve now, and why not? An answer either way, and cheap for the node.
+    pub async fn readiness(&self) -> Result<Readiness, ClientError> {
+        let answer = self.target.send(self.request(Method::GET, "/health/ready", Bytes::new())?).await?;
+        let (status, body) = (answer.status(), answer.into_body());
+        serde_json::from_slice(&body).map_err(|_| refusal(status, &body))
+    }
+
     /// Calls with a body of JSON.
     pub async fn order<A: DeserializeOwned>(
         &self,
@@ -61,12 +69,19 @@ impl AdminClient {
         self.send(Method::POST, path, body.into()).await
     }
 
-    async fn send<A: DeserializeOwned>(
+    /// Calls with a body of JSON; the answer is read as it comes.
+    pub async fn order_stream(
         &self,
-        method: Method,
         path: &str,
-        body: Bytes,
-    ) -> Result<A, ClientError> {
+        order: &impl Serialize,
+    ) -> Result<AnswerStream, ClientError> {
+        let body = serde_json::to_vec(order).map_err(|error| ClientError::Address(error.to_string()))?;
+        let answer = self.target.open(self.request(Method::POST, path, body.into())?).await?;
+        let (status, body) = (answer.status(), answer.into_body());
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body.collect().await?)) }
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
         let host = match &self.target {
             Target::Socket(_) => "localhost".to_owned(),
             tcp => tcp.authority(),
@@ -75,26 +90,35 @@ impl AdminClient {
         if let Some(key) = &self.operator_key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
-        let request = request
+        request
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| ClientError::Address(error.to_string()))?;
-        let answer = self.target.send(request).await?;
+            .map_err(|error| ClientError::Address(error.to_string()))
+    }
+
+    async fn send<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<A, ClientError> {
+        let answer = self.target.send(self.request(method, path, body)?).await?;
         let status = answer.status();
         let body = answer.into_body();
         if !status.is_success() {
-            let told: Result<admin_api::ErrorReply, _> = serde_json::from_slice(&body);
-            return Err(match told {
-                Ok(reply) => ClientError::Refused { code: reply.code, message: reply.message },
-                Err(_) => {
-                    ClientError::Refused { code: status.as_str().to_owned(), message: status.to_string() }
-                }
-            });
+            return Err(refusal(status, &body));
         }
         serde_json::from_slice(&body).map_err(|error| ClientError::Talk {
             target: self.target.authority(),
             reason: format!("the answer is not what this version expects: {error}"),
         })
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<admin_api::ErrorReply>(body) {
+        Ok(reply) => ClientError::Refused { code: reply.code, message: reply.message },
+        Err(_) => ClientError::Refused { code: status.as_str().to_owned(), message: status.to_string() },
     }
 }
 

@@ -1,4 +1,4 @@
-//! Just enough of an S3 client for the self-test: path style, Signature Version 4 in the header, unsigned payload.
+//! Just enough of an S3 client for the self-test and for backups: path style, Signature Version 4 in the header.
 //! Source: AWS, "Signature Calculations for the Authorization Header".
 
 use bytes::Bytes;
@@ -9,12 +9,35 @@ use http_body_util::Full;
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 
-use super::{ClientError, Target};
+use super::{AnswerStream, ClientError, Target, segment};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
+/// What is signed of a request, beside host and date.
+pub struct S3Call<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path, encoded.
+    pub path: &'a str,
+    /// Names and values, not encoded.
+    pub query: &'a [(&'a str, &'a str)],
+    /// SHA-256 of the body, hex, or that there is none in the signature.
+    pub payload: String,
+}
+
+impl S3Call<'_> {
+    /// Encoded, and in the order that the signature wants.
+    fn canonical_query(&self) -> String {
+        let mut pairs: Vec<String> =
+            self.query.iter().map(|(name, value)| format!("{}={}", segment(name), segment(value))).collect();
+        pairs.sort_unstable();
+        pairs.join("&")
+    }
+}
+
 /// A client with one access key.
+#[derive(Clone)]
 pub struct S3Client {
     /// Where.
     pub target: Target,
@@ -35,24 +58,58 @@ impl S3Client {
         body: Bytes,
         now: Timestamp,
     ) -> Result<Response<Bytes>, ClientError> {
-        let date = amz_date(now);
-        let host = self.target.authority();
-        let request = Request::builder()
-            .method(method.clone())
-            .uri(path)
-            .header(header::HOST, &host)
-            .header("x-amz-date", &date)
-            .header("x-amz-content-sha256", UNSIGNED)
-            .header(header::AUTHORIZATION, self.authorization(&method, path, &host, &date))
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Address(error.to_string()))?;
-        self.target.send(request).await
+        let call = S3Call { method, path, query: &[], payload: UNSIGNED.to_owned() };
+        self.target.send(self.request(&call, body, now)?).await
     }
 
-    pub(super) fn authorization(&self, method: &Method, path: &str, host: &str, date: &str) -> String {
+    /// Sends one request with a signed body; `path` is encoded, `query` is not.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let payload = HEXLOWER.encode(digest(&SHA256, &body).as_ref());
+        let call = S3Call { method, path, query, payload };
+        self.target.send(self.request(&call, body, now)?).await
+    }
+
+    /// Reads an object as it comes.
+    pub async fn read(&self, path: &str, now: Timestamp) -> Result<Response<AnswerStream>, ClientError> {
+        let payload = HEXLOWER.encode(digest(&SHA256, &[]).as_ref());
+        let call = S3Call { method: Method::GET, path, query: &[], payload };
+        self.target.open(self.request(&call, Bytes::new(), now)?).await
+    }
+
+    fn request(
+        &self,
+        call: &S3Call<'_>,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let date = amz_date(now);
+        let host = self.target.authority();
+        let query = call.canonical_query();
+        let uri = if query.is_empty() { call.path.to_owned() } else { format!("{}?{query}", call.path) };
+        Request::builder()
+            .method(call.method.clone())
+            .uri(uri)
+            .header(header::HOST, &host)
+            .header("x-amz-date", &date)
+            .header("x-amz-content-sha256", &call.payload)
+            .header(header::AUTHORIZATION, self.authorization(call, &host, &date))
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Address(error.to_string()))
+    }
+
+    pub(super) fn authorization(&self, call: &S3Call<'_>, host: &str, date: &str) -> String {
         let signed = "host;x-amz-content-sha256;x-amz-date";
+        let S3Call { method, path, payload, .. } = call;
+        let query = call.canonical_query();
         let canonical = format!(
-            "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{UNSIGNED}\nx-amz-date:{date}\n\n{signed}\n{UNSIGNED}"
+            "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{payload}\nx-amz-date:{date}\n\n{signed}\n{payload}"
         );
         let day = &date[..8];
         let scope = format!("{day}/{}/s3/aws4_request", self.region);

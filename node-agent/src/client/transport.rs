@@ -7,16 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 
 /// Bytes of an answer that are taken: a page of metrics or drives, or the self-test's object.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// A call that takes longer is given up; verifying a drive has no such limit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(600);
+/// A streamed answer of which nothing comes for so long is given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -105,13 +109,28 @@ impl Target {
 
     /// Sends one request and collects the answer.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ClientError> {
+        let collected = async {
+            let (head, body) = self.connect_and_send(request).await?.into_parts();
+            Ok(Response::from_parts(head, body.collect().await?))
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, collected).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.talk(&format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// Sends one request; the answer is read as it comes, whatever its length.
+    pub async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<AnswerStream>, ClientError> {
         match tokio::time::timeout(CALL_TIMEOUT, self.connect_and_send(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(self.talk(&format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
         }
     }
 
-    async fn connect_and_send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ClientError> {
+    async fn connect_and_send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<AnswerStream>, ClientError> {
         let unreachable = |source| ClientError::Connect { target: self.authority(), source };
         match self {
             Self::Socket(path) => {
@@ -136,23 +155,66 @@ impl Target {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, ClientError> {
+    ) -> Result<Response<AnswerStream>, ClientError> {
         let talk = |error: hyper::Error| self.talk(&error.to_string());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(talk)?;
-        // Ends when the sender is dropped; its errors reach the sender as well.
-        let driving = tokio::spawn(connection);
+        // Its errors reach the sender as well.
+        let driving = Driving(tokio::spawn(async move {
+            let _ = connection.await;
+        }));
         let answer = sender.send_request(request).await.map_err(talk)?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        drop(sender);
-        driving.abort();
-        let body = body.map_err(|error| self.talk(&error.to_string()))?.to_bytes();
-        Ok(Response::from_parts(head, body))
+        Ok(Response::from_parts(head, AnswerStream { body, target: self.clone(), _driving: driving }))
     }
 
     fn talk(&self, reason: &str) -> ClientError {
         ClientError::Talk { target: self.authority(), reason: reason.to_owned() }
+    }
+}
+
+/// The task that moves the bytes of a connection; it ends with this.
+struct Driving(JoinHandle<()>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The body of an answer as it comes.
+pub struct AnswerStream {
+    body: Incoming,
+    target: Target,
+    _driving: Driving,
+}
+
+impl AnswerStream {
+    /// The next bytes; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = match tokio::time::timeout(STALL_TIMEOUT, self.body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => {
+                    return Err(self.target.talk(&format!("nothing came for {} s", STALL_TIMEOUT.as_secs())));
+                }
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(self.target.talk(&format!("the answer broke off: {error}"))),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
+    }
+
+    /// All of it, up to the limit of ordinary answers.
+    pub async fn collect(self) -> Result<Bytes, ClientError> {
+        let body = Limited::new(self.body, ANSWER_BYTES_MAX).collect().await;
+        Ok(body.map_err(|error| self.target.talk(&error.to_string()))?.to_bytes())
     }
 }
 

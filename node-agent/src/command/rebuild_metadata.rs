@@ -1,22 +1,16 @@
 //! `shoal rebuild-metadata`: makes lost metadata anew from what the drives know. The node must not run.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use chunk_store::{ChunkStore, DriveConfig};
 use clap::Args;
-use grid_types::{DriveState, MemoryBudget};
-use meta_store::MetaConfig;
-use meta_store::home::HomeDrive;
-use object_engine::rebuild::{Rebuild, RebuildReport, rebuild_metadata};
-use segment_store::{GridView, SegmentConfig, SegmentStore};
+use object_engine::rebuild::{RebuildReport, rebuild_metadata};
 use serde_json::json;
-use sys::{Clock, Random, RealClock, RealRandom};
+use sys::{Clock, RealClock};
 
-use super::Failure;
+use super::offline::Offline;
+use super::{Failure, human_bytes};
 use crate::config::Config;
-use crate::drives::{DriveTable, WatchedDrive, discover};
-use crate::node::{load_root_key, lock_drives, open_drives};
+use crate::node::load_root_key;
 
 /// Makes lost metadata anew from what the drives know.
 #[derive(Args)]
@@ -44,61 +38,15 @@ impl RebuildMetadata {
             Config { drives: self.drives.clone(), key_file: self.key_file.clone(), ..Config::default() }
         };
         crate::logging::start("warn", config.log.format);
-        let clock: Arc<dyn Clock> = Arc::new(RealClock);
-        let random: Arc<dyn Random> = Arc::new(RealRandom);
-        let found = discover(&config.drives)?;
-        let _locks = lock_drives(&found.drives)?;
-        let mut problems = found.problems;
-        let opened = open_drives(&found.drives, &clock, &DriveConfig::default(), &mut problems).await?;
-        let missing: Vec<String> = problems
-            .iter()
-            .map(|problem| format!("{}: {}", problem.path.display(), problem.reason))
-            .collect();
-        let root_key = load_root_key(&config, &found.drives)?;
-
-        let mut table = DriveTable::new(found.identity.node, true, codec::cpu_has_aes());
-        for (drive, open) in found.drives.iter().filter_map(|drive| {
-            opened.iter().find(|open| open.id() == drive.label.drive).map(|open| (drive, open))
-        }) {
-            let mut watched = WatchedDrive::new(drive.label.drive, drive.path.clone(), DriveState::Waiting);
-            watched.present(open.summary());
-            table.insert(watched);
-        }
-        let grid = GridView::default();
-        if let Some(snapshot) = table.changed_snapshot() {
-            grid.publish(snapshot);
-        }
-        // Failed drives are read for what they know; the new metadata rests on the others.
-        let failed: Vec<_> = found
-            .drives
-            .iter()
-            .filter(|drive| drive.failure.is_some())
-            .map(|drive| drive.label.drive)
-            .collect();
-        let all_failed = opened.iter().all(|open| failed.contains(&open.id()));
-        let home = opened
-            .iter()
-            .filter(|open| all_failed || !failed.contains(&open.id()))
-            .map(|open| HomeDrive { id: open.id(), disk: open.disk() })
-            .collect();
-        let chunks = ChunkStore::new(opened);
-        let budget = MemoryBudget::new("rebuild", config.memory.0, 64);
-        let segments =
-            SegmentStore::new(chunks.clone(), grid, random.clone(), budget, SegmentConfig::default());
-        let parts = Rebuild {
-            chunks,
-            segments,
-            home,
-            root_key,
-            meta_config: MetaConfig::default(),
-            clock: clock.clone(),
-            random,
-        };
+        let offline = Offline::open(&config).await?;
+        let root_key = load_root_key(&config, &offline.found.drives)?;
+        let parts = offline.rebuild(&config, root_key, offline.number());
         let (meta, report) = rebuild_metadata(parts).await?;
-        let adopted = crate::incarnation::adopt(&meta, &found.identity, clock.now()).await;
+        let adopted = crate::incarnation::adopt(&meta, &offline.identity, RealClock.now()).await;
+        let trusted = crate::incarnation::trust_others_once(&meta, offline.identity.node).await;
         meta.shutdown().await;
-        adopted?;
-        self.tell(&report, &missing)
+        adopted.and(trusted)?;
+        self.tell(&report, &offline.missing)
     }
 
     fn tell(&self, report: &RebuildReport, missing: &[String]) -> Result<(), Failure> {
@@ -138,20 +86,21 @@ impl RebuildMetadata {
             println!("  not usable: {refused}");
         }
         println!("{} buckets and {} other records came from the root bag.", report.buckets, report.records);
-        println!(
-            "{} objects ({}) came back from their chunks.",
-            report.objects,
-            super::human_bytes(report.bytes)
-        );
-        println!(
-            "{} chunks were found in new places, {} segments are unreadable, {} are quarantined.",
-            report.moved, report.unreadable, report.quarantined
-        );
-        println!("\nWhat cannot come back:");
-        for lost in report.lost() {
-            println!("  {lost}");
-        }
+        tell_found(report);
         println!("\nStart the node as usual: shoal serve");
         Ok(())
+    }
+}
+
+/// What the drives had beyond a backup, and what is lost.
+pub fn tell_found(report: &RebuildReport) {
+    println!("{} objects ({}) came back from their chunks.", report.objects, human_bytes(report.bytes));
+    println!(
+        "{} chunks were found in new places, {} segments are unreadable, {} are quarantined.",
+        report.moved, report.unreadable, report.quarantined
+    );
+    println!("\nWhat cannot come back:");
+    for lost in report.lost() {
+        println!("  {lost}");
     }
 }

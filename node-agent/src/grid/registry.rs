@@ -181,6 +181,13 @@ impl GridRegistry {
         self.change(|list| list.without(node, now).map(Some), Vec::new()).await.map(|_| ())
     }
 
+    /// Puts this list into the place of the one that a backup had. The grid's other nodes do not run.
+    pub async fn put_restored(&self, list: MemberList) -> Result<SignedList, RegistryFailure> {
+        let list = SignedList::sign(list, &self.ca().await?)?;
+        self.meta.write_records(vec![setting(LIST, Expect::Any, Some(list.bytes().to_vec()))]).await?;
+        Ok(list)
+    }
+
     /// Changes the list; other records change with it or not at all.
     async fn change(
         &self,
@@ -240,6 +247,7 @@ impl GridRegistry {
             incarnation: 0,
             nonce: String::new(),
             added: new.added,
+            restored: false,
         };
         let encoded = records::encode(&record_of_node).map_err(|error| failed(error.into()))?;
         others.push(RecordWrite {

@@ -19,6 +19,7 @@ fn registered(incarnation: u64, nonce: &str) -> NodeRecord {
         incarnation,
         nonce: nonce.to_owned(),
         added: Timestamp::from_secs(1),
+        restored: false,
     }
 }
 
@@ -45,4 +46,11 @@ fn copies_and_old_backups_are_refused_with_words() {
     // A pending start that is not the one that was registered.
     let error = refused(on_drives(4, "d", Some("x")), registered(5, "e"));
     assert!(matches!(error, IncarnationError::DrivesOlder { .. }));
+}
+
+#[test]
+fn after_a_restore_the_drives_are_believed_whatever_the_backup_knew() {
+    let restored = |incarnation, nonce| NodeRecord { restored: true, ..registered(incarnation, nonce) };
+    assert!(judge(&on_drives(5, "e", None), &restored(3, "c")).is_ok());
+    assert!(judge(&on_drives(3, "c", None), &restored(5, "e")).is_ok());
 }

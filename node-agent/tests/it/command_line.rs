@@ -54,10 +54,10 @@ fn init_refuses_a_folder_that_is_not_empty_and_leaves_no_configuration() {
 }
 
 #[test]
-fn several_nodes_come_with_the_grid() {
-    let output = run(["demo", "--nodes", "3"]);
+fn a_demo_has_a_number_of_nodes_that_one_machine_carries() {
+    let output = run(["demo", "--nodes", "17"]);
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("grid"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("1..=16"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::table::{Access, Found, find};
-use crate::{AdminError, Metrics, Node, OperatorKeyHash};
+use crate::{AdminError, AnswerBody, Metrics, Node, OperatorKeyHash};
 
 /// Bytes of one request's JSON. The largest order is a path and two flags.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -54,7 +54,6 @@ impl Call {
 }
 
 /// What a row answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
@@ -63,13 +62,18 @@ pub struct Answer {
     /// Beside the content type. Without a `Cache-Control` of its own an answer is not stored.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Bytes,
+    pub body: AnswerBody,
 }
 
 impl Answer {
     /// 200 with these bytes.
     pub fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, content_type, headers: HeaderMap::new(), body: body.into() }
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            headers: HeaderMap::new(),
+            body: AnswerBody::Whole(body.into()),
+        }
     }
 
     /// 200 with JSON.
@@ -214,8 +218,8 @@ impl Handler for AdminDoor {
 
 /// To HEAD: the length of what GET would bring, and nothing of it. Over HTTP/2 nobody else keeps it back.
 pub(crate) fn respond(answer: Answer, head: bool) -> Response<ResponseBody> {
-    let length = HeaderValue::from(answer.body.len());
-    let body = if head { http_server::empty() } else { http_server::full(answer.body) };
+    let length = answer.body.known_len().map(HeaderValue::from);
+    let body = if head { http_server::empty() } else { answer.body.into_response() };
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -223,7 +227,7 @@ pub(crate) fn respond(answer: Answer, head: bool) -> Response<ResponseBody> {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.extend(answer.headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    if head {
+    if let Some(length) = length.filter(|_| head) {
         headers.insert(header::CONTENT_LENGTH, length);
     }
     response

@@ -202,6 +202,13 @@ impl Node for SmallNode {
         let segments = choice.segments.len() as u64;
         self.ordered(format!("drop {segments}"), QuarantineDone { segments, bytes: 0 })
     }
+    fn take_backup(&self, order: crate::types::TakeBackup) -> NodeAnswer<'_, crate::ByteStream> {
+        let pieces = ["one ", "two"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+        self.ordered(
+            format!("backup {}", order.salt),
+            futures_util::StreamExt::boxed(futures_util::stream::iter(pieces)),
+        )
+    }
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
         self.ordered(format!("operator {}", hash.0[0]), ())
     }
@@ -449,4 +456,19 @@ fn the_same_path_and_method_occur_once() {
         assert!(seen.insert((row.method.as_str(), row.path)), "{} {} twice", row.method, row.path);
         assert!(seen.insert(("name", row.name)), "{} twice", row.name);
     }
+}
+
+#[tokio::test]
+async fn a_backup_is_streamed_to_who_proves_to_be_an_operator() {
+    let doors = Doors::open().await;
+    let order = json!({"salt": "aa", "key": "bb", "memory_kib": 1, "passes": 1, "lanes": 1}).to_string();
+    let (status, _) = doors.tcp(Method::POST, "/v1/backup", None, order.clone()).await;
+    assert_eq!((status, doors.orders()), (StatusCode::UNAUTHORIZED, Vec::new()));
+    let (status, body) = doors.tcp(Method::POST, "/v1/backup", Some(&doors.key), order).await;
+    assert_eq!(
+        (status, body, doors.orders()),
+        (StatusCode::OK, json!("one two"), vec!["backup aa".to_owned()])
+    );
+    let (status, _) = doors.unix(Method::POST, "/v1/backup", "{}").await;
+    assert_eq!((status, doors.orders()), (StatusCode::BAD_REQUEST, Vec::new()));
 }

@@ -5,6 +5,7 @@
 //! the health rows and the page's static files want a proof over TCP; the page changes nothing and runs no script but its own; the operator key is stored as a hash and compared in constant time; requests
 //! and answers are bounded.
 
+mod answer_body;
 mod api;
 mod error;
 pub mod metrics;
@@ -21,6 +22,7 @@ mod metrics_tests;
 #[cfg(test)]
 mod page_tests;
 
+pub use answer_body::{AnswerBody, ByteStream};
 pub use api::{AdminApi, AdminDoor, REQUEST_BYTES_MAX, Trust};
 pub use error::{AdminError, ErrorReply};
 pub use metrics::{DriveSample, Metrics, NodeSample};

@@ -6,9 +6,9 @@ use grid_types::{DriveId, NodeId};
 use crate::types::{
     AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
     Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo, VerifyReport,
+    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TakeBackup, TicketInfo, VerifyReport,
 };
-use crate::{AdminError, NodeSample, OperatorKeyHash};
+use crate::{AdminError, ByteStream, NodeSample, OperatorKeyHash};
 
 /// The answer of the node.
 pub type NodeAnswer<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
@@ -80,6 +80,9 @@ pub trait Node: Send + Sync + 'static {
     fn release_quarantined(&self, order: ReleaseQuarantined) -> NodeAnswer<'_, QuarantineDone>;
     /// Deletes quarantined segments.
     fn delete_quarantined(&self, choice: QuarantineChoice) -> NodeAnswer<'_, QuarantineDone>;
+
+    /// Metadata and keys as the bytes of one backup file.
+    fn take_backup(&self, order: TakeBackup) -> NodeAnswer<'_, ByteStream>;
 
     /// Stores the hash of a new operator key, durably.
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()>;

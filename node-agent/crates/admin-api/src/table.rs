@@ -216,6 +216,14 @@ pub static OPERATIONS: &[Operation] = &[
         ops::quarantine::delete
     ),
     row!(
+        "TakeBackup",
+        POST,
+        "/v1/backup",
+        Operator,
+        "Metadata and keys as one sealed file",
+        ops::backup::take
+    ),
+    row!(
         "RenewOperatorKey",
         POST,
         "/v1/operator-key",

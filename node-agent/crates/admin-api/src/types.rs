@@ -481,6 +481,28 @@ pub struct TicketInfo {
     pub expires: Timestamp,
 }
 
+/// `POST /v1/backup`: metadata and keys as one file, sealed with this key. The passphrase stays with who knows it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeBackup {
+    /// The salt that was drawn for this file, hex.
+    pub salt: String,
+    /// What Argon2id made of passphrase and salt, hex: a secret ...
+    pub key: String,
+    /// ... with so much memory, KiB ...
+    pub memory_kib: u32,
+    /// ... passes ...
+    pub passes: u32,
+    /// ... and lanes.
+    pub lanes: u32,
+}
+
+impl std::fmt::Debug for TakeBackup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TakeBackup").field("salt", &self.salt).finish_non_exhaustive()
+    }
+}
+
 /// `GET /v1/operations`: the table itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationList {

@@ -45,7 +45,12 @@ impl fmt::Debug for MetaPeers {
 impl MetaPeers {
     /// A grid of one node.
     pub fn alone() -> Self {
-        Self { inner: Arc::new(Inner { me: FOUNDER, network: None, members: RwLock::default() }) }
+        Self::lone(FOUNDER)
+    }
+
+    /// A node that works on the metadata while no other one runs: `me` is its number in the grid.
+    pub fn lone(me: VoterNumber) -> Self {
+        Self { inner: Arc::new(Inner { me, network: None, members: RwLock::default() }) }
     }
 
     /// This node is `me`; the others are reached over `network`.

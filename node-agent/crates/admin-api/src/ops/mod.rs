@@ -1,5 +1,6 @@
 //! The handlers of the table, a file a noun.
 
+pub mod backup;
 pub mod drives;
 pub mod health;
 pub mod jobs;

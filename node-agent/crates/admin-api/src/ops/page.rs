@@ -43,7 +43,7 @@ impl File {
         } else {
             (StatusCode::OK, Bytes::from_static(self.bytes))
         };
-        Answer { status, content_type: self.content_type, headers: self.headers(), body }
+        Answer { status, content_type: self.content_type, headers: self.headers(), body: body.into() }
     }
 
     fn headers(&self) -> HeaderMap {

@@ -28,6 +28,14 @@ impl Interfaces {
     }
 }
 
+impl Interfaces {
+    /// Addresses of the interfaces that are up and would be used now.
+    pub fn addresses(&self) -> Vec<std::net::IpAddr> {
+        let all = if_addrs::get_if_addrs().unwrap_or_default();
+        all.iter().filter(|one| one.is_oper_up() && self.take(one)).map(Interface::ip).collect()
+    }
+}
+
 /// Addresses of this machine by which others may reach it, best first: those that are routed before those of one link.
 pub fn usable_addresses() -> Vec<std::net::IpAddr> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();

@@ -64,8 +64,9 @@ impl MetaStore {
         shards
     }
 
-    /// One shard's rows as of now.
+    /// One shard's rows as of now: everything that was acknowledged before is in it, also where another node leads the shard.
     pub async fn image(&self, shard: ShardId) -> Result<ShardImage, MetaError> {
+        self.inner.ask_named(shard, |_| Ok(())).await?;
         let (file, _) = self.inner.group(shard)?.file()?;
         let chunks = blocking(move || file.image().map_err(|error| error.of_shard(shard))).await?;
         Ok(ShardImage { len: chunks.len(), chunks: Some(chunks) })
@@ -91,6 +92,18 @@ impl MetaStore {
         random: Arc<dyn Random>,
         images: Vec<(ShardId, ImagePieces)>,
     ) -> Result<Self, MetaError> {
+        Self::restore_as(MetaPeers::alone(), home, config, clock, random, images).await
+    }
+
+    /// As `restore`, on a node of a grid that had several. It alone votes at first, whoever voted when the images were taken.
+    pub async fn restore_as(
+        peers: MetaPeers,
+        home: Vec<HomeDrive>,
+        config: MetaConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        images: Vec<(ShardId, ImagePieces)>,
+    ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
         let (log, homes) = {
             let (config, random) = (config.clone(), random.clone());
@@ -110,7 +123,7 @@ impl MetaStore {
         if !restored.contains(&ShardId::ROOT) {
             return Err(MetaError::Damaged("the backup has no root shard".to_owned()));
         }
-        let inner = Inner::new(log, homes, config, clock, random, MetaPeers::alone())?;
+        let inner = Inner::new(log, homes, config, clock, random, peers)?;
         inner.start_group(ShardId::ROOT).await?;
         let ranges = inner.reload_map().await?;
         if let Some((missing, _)) = ranges.iter().find(|(shard, _)| !restored.contains(shard)) {

@@ -66,7 +66,7 @@ impl RebuildReport {
             format!("multipart uploads completed {since}: their parts are quarantined"),
             format!("changes of user metadata and settings made {since}"),
         ];
-        if !self.root_bag {
+        if !self.root_bag && self.backup.is_none() {
             lost.push("buckets, access keys and members: no drive had a root bag".to_owned());
         }
         lost

@@ -7,7 +7,7 @@ use grid_types::{BucketId, ErrorCode};
 use keyring::{BucketKey, RootKey, WrappedKey};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
-use meta_store::{ImagePieces, MetaError, MetaStore, image_pieces};
+use meta_store::{ImagePieces, MetaError, MetaPeers, MetaStore, image_pieces};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -48,11 +48,12 @@ pub(super) async fn found_anew(
         }
     }
     let (home, config) = (parts.home.clone(), parts.meta_config.clone());
-    Ok(MetaStore::found(home, config, parts.clock.clone(), parts.random.clone()).await?)
+    let (clock, random, peers) = (parts.clock.clone(), parts.random.clone(), MetaPeers::lone(parts.number));
+    Ok(MetaStore::found_among(home, config, clock, random, peers).await?)
 }
 
 /// Renames what is there to the first free `meta-set-aside-N`, on each drive.
-async fn set_aside(home: &[HomeDrive], report: &mut RebuildReport) -> Result<(), EngineError> {
+pub(super) async fn set_aside(home: &[HomeDrive], report: &mut RebuildReport) -> Result<(), EngineError> {
     for drive in home {
         let disk = drive.disk.clone();
         let moved = tokio::task::spawn_blocking(move || {
@@ -97,7 +98,8 @@ async fn restore(parts: &Rebuild, bag: &RootBag, set: &BackupSet) -> Result<Meta
         });
     }
     let (home, config) = (parts.home.clone(), parts.meta_config.clone());
-    let meta = MetaStore::restore(home, config, parts.clock.clone(), parts.random.clone(), images).await;
+    let (clock, random, peers) = (parts.clock.clone(), parts.random.clone(), MetaPeers::lone(parts.number));
+    let meta = MetaStore::restore_as(peers, home, config, clock, random, images).await;
     feeds.shutdown().await;
     Ok(meta?)
 }

@@ -100,6 +100,7 @@ impl Rig {
         self.meta.shutdown().await;
         let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
         let parts = crate::rebuild::Rebuild {
+            number: 1,
             chunks: self.chunks.clone(),
             segments: self.segments.clone(),
             home: self.home.clone(),

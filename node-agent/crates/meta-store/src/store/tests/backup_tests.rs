@@ -89,6 +89,39 @@ async fn a_store_founded_anew_from_images_goes_on() {
     meta.shutdown().await;
 }
 
+/// A grid of several nodes may be founded anew on any of them: its number votes, whoever voted before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_member_may_found_it_anew() {
+    let (old, new) = (Folders::new(1), Folders::new(1));
+    let meta = old.found(MetaConfig::default()).await;
+    let bucket = bucket(1, "one");
+    meta.create_bucket(bucket.clone(), vec![9]).await.unwrap();
+    meta.commit(meta.new_op(), put_inline(&bucket, "a", 1, b"body")).await.unwrap();
+    let taken = images(&meta).await;
+    meta.shutdown().await;
+    let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+    let (config, peers) = (MetaConfig::default(), crate::MetaPeers::lone(7));
+    let meta = MetaStore::restore_as(
+        peers.clone(),
+        new.home(),
+        config.clone(),
+        clock.clone(),
+        random.clone(),
+        feed(taken),
+    );
+    let meta = meta.await.unwrap();
+    assert_eq!(meta.root_voters(), (vec![7], Some(7)));
+    meta.shutdown().await;
+    drop(meta);
+    let meta = MetaStore::open_among(new.home(), config, clock, random, peers).await.unwrap();
+    meta.commit(meta.new_op(), put_inline(&bucket, "b", 2, b"new")).await.unwrap();
+    assert_eq!(
+        (keys(&meta, &bucket).await, meta.root_voters().0),
+        (vec!["a".to_owned(), "b".to_owned()], vec![7])
+    );
+    meta.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn images_that_do_not_suffice_are_refused() {
     let old = Folders::new(1);

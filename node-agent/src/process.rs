@@ -88,19 +88,6 @@ fn cpu_seconds(stat: &str) -> f64 {
     ticks as f64 / TICKS_PER_SECOND
 }
 
-#[cfg(test)]
-mod tests {
-    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
-
-    #[test]
-    fn a_crash_writes_no_core_file_and_the_process_still_knows_itself() {
-        super::forbid_core_dumps();
-        assert_eq!(getrlimit(Resource::Core).current, Some(0));
-        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
-        assert!(super::sample(std::time::Duration::ZERO).resident_bytes > 0);
-    }
-}
-
 /// Set by whoever starts nodes as its children: they end with it, however it ends.
 pub const DIE_WITH_PARENT_VARIABLE: &str = "SHOAL_DIE_WITH_PARENT";
 
@@ -111,5 +98,18 @@ pub fn die_with_parent_if_told() {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
     {
         tracing::warn!(%error, "this node will not end with the process that started it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    #[test]
+    fn a_crash_writes_no_core_file_and_the_process_still_knows_itself() {
+        super::forbid_core_dumps();
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert!(super::sample(std::time::Duration::ZERO).resident_bytes > 0);
     }
 }

@@ -4,7 +4,7 @@
 //! TLS and HTTP/2 add is in docs/bench.md.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grid_types::{BucketId, DriveId, NodeId, ObjectKey, ShardId, Timestamp, VersionId};
 use meta_store::home::HomeDrive;
@@ -82,9 +82,9 @@ async fn run(shards: u64, nodes: u64) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    let (begin, cpu) = (RealClock.since_boot(), cpu_seconds());
     tokio::time::sleep(QUIET).await;
-    let busy = (cpu_seconds() - cpu) / begin.elapsed().as_secs_f64() / nodes as f64;
+    let busy = (cpu_seconds() - cpu) / (RealClock.since_boot() - begin).as_secs_f64() / nodes as f64;
     let each = (rss().saturating_sub(before.0)) / nodes / (store.shards().len() as u64 - before.1).max(1);
     println!("{} shards on {nodes} nodes", store.shards().len());
     println!("idle CPU per node        {:.2} % of a core", busy * 100.0);

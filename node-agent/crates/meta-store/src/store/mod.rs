@@ -46,6 +46,8 @@ pub use self::stats::{MetaStats, ShardStats};
 
 /// How long a call waits for a shard that is not available before it says so.
 const RETRY_PATIENCE: Duration = Duration::from_secs(10);
+/// A replica that has not heard from a leader for so long, and a leader from a majority, is not ready: several heartbeats.
+const LEADER_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// The shard that a new grid begins with, beside the root.
 const FIRST_SHARD: ShardId = ShardId(1);
 
@@ -356,7 +358,7 @@ impl MetaStore {
         self.inner.room.reason()
     }
 
-    /// Ready = every group of this node has a live leader. Else which is not, in words.
+    /// Ready = every group of this node has a live leader that reaches a majority. Else which is not, in words.
     pub fn ready(&self) -> Result<(), String> {
         if self.inner.is_closed() {
             return Err("the metadata store is shut down".to_owned());
@@ -365,6 +367,9 @@ impl MetaStore {
             let status = group.status();
             if !status.serving {
                 return Err(format!("metadata shard {shard}: {}", status.trouble));
+            }
+            if !self.inner.peers.is_alone() && group.fresh(LEADER_SILENCE_MAX).is_none() {
+                return Err(format!("metadata shard {shard}: no leader that reaches a majority is heard"));
             }
         }
         Ok(())

@@ -241,6 +241,7 @@ fn a_node_that_is_cut_off_neither_writes_nor_reads() {
             lonely.commit(op, put_inline(&photos, "lonely", 2, b"y")),
             lonely.object(photos.id, &new, None)
         );
+        assert!(lonely.ready().is_err(), "a node without a majority must not say that it is ready");
         assert_eq!(write.unwrap_err().code(), ErrorCode::Unavailable);
         assert_eq!(read.unwrap_err().code(), ErrorCode::Unavailable);
 

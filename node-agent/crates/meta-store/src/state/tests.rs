@@ -5,5 +5,6 @@ mod fixture;
 mod list_tests;
 mod property_tests;
 mod schema_tests;
+mod split_simulation_tests;
 mod split_tests;
 mod upload_tests;

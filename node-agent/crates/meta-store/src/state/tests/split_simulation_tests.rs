@@ -1,0 +1,591 @@
+//! A seeded grid of shards that split while their replicas lag, restart from older files and copy when they like.
+//!
+//! The model: one log a shard, a leader that applies each entry at once, two followers that do so later, in batches, and
+//! may begin anew from an older image. One machine that never splits says what each command has to answer.
+//!
+//! Properties: no key has two owners, and a key has one whenever the map can be asked; replicas of a shard that applied
+//! the same entries hold the same rows; what all shards declared dead is never referenced again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use grid_types::{ErrorCode, SegmentId, ShardId};
+use sys::{Random, SeededRandom};
+
+use super::fixture::{
+    CACHE_BYTES, Children, LIMITS, Machine, abort, bucket, complete, create_upload, delete, drive,
+    put_inline, put_on, put_part, segment_id,
+};
+use crate::query::{ListEntry, ListQuery, Usage};
+use crate::state::{
+    Action, Answer, Body, Entry, Proposal, Reply, ShardFile, ShardRange, SplitCommand, Storage, StubCommand,
+    Writer, routing_key,
+};
+use crate::{Command, Outcome, WriteCondition};
+
+const SEEDS: u64 = 200;
+/// More than one step of a copy takes.
+const KEYS: u64 = 160;
+const STEPS: u64 = 120;
+const ROOT: ShardId = ShardId(1);
+
+/// What a replica is started from: bytes of the file, and how many entries they cover.
+#[derive(Clone)]
+struct Image {
+    bytes: Arc<Vec<u8>>,
+    at: usize,
+}
+
+/// One replica of one shard.
+struct Seat {
+    machine: Machine,
+    /// Entries applied.
+    at: usize,
+    images: Vec<Image>,
+}
+
+/// One node: its replicas, and which children were born there.
+struct Node {
+    children: Arc<Children>,
+    seats: BTreeMap<ShardId, Seat>,
+}
+
+type Logs = BTreeMap<ShardId, Vec<Vec<u8>>>;
+
+fn restore(image: &Image, children: &Arc<Children>) -> Machine {
+    let mut chunks = vec![image.bytes.as_ref()].into_iter();
+    let next = || Ok(chunks.next());
+    Machine::of_file(ShardFile::restore(Storage::Memory, next, CACHE_BYTES, children.clone()).unwrap())
+}
+
+fn image_of(machine: &Machine, at: usize) -> Image {
+    let mut chunks = machine.file.image().unwrap();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next_chunk().unwrap() {
+        bytes.extend(chunk);
+    }
+    Image { bytes: Arc::new(bytes), at }
+}
+
+impl Node {
+    fn new(base: &Image) -> Self {
+        let children = Arc::new(Children::default());
+        let seat = Seat { machine: restore(base, &children), at: 0, images: vec![base.clone()] };
+        Self { children, seats: BTreeMap::from([(ROOT, seat)]) }
+    }
+
+    /// Applies the next `count` entries as one batch. A child that was handed its range is born, or the node dies first.
+    fn apply(&mut self, logs: &Logs, shard: ShardId, count: usize, dies: bool) -> Vec<Reply> {
+        let seat = self.seats.get_mut(&shard).unwrap();
+        let log = &logs[&shard];
+        let end = log.len().min(seat.at + count);
+        let entries: Vec<Entry<'_>> = (seat.at as u64..)
+            .zip(&log[seat.at..end])
+            .map(|(index, bytes)| Entry { index, log_id: b"id", body: Body::Proposal(bytes) })
+            .collect();
+        let replies = seat.machine.file.apply(&entries).unwrap();
+        seat.at = end;
+        let finished: Vec<(ShardId, Writer)> = logs
+            .keys()
+            .filter(|child| !self.children.born.lock().contains(child))
+            .filter_map(|child| Some((*child, seat.machine.file.writer().take_finished(*child)?)))
+            .collect();
+        let dies = dies && !finished.is_empty();
+        for (child, writer) in finished.into_iter().filter(|_| !dies) {
+            let file = ShardFile::from_writer(Storage::Memory, CACHE_BYTES, writer);
+            let image = image_of(&Machine::of_file(file), 0);
+            // As a new run opens it: with this node's children.
+            let machine = restore(&image, &self.children);
+            self.children.born.lock().push(child);
+            self.seats.insert(child, Seat { machine, at: 0, images: vec![image] });
+        }
+        if dies {
+            self.restart(shard, 0);
+        }
+        replies
+    }
+
+    /// Begins anew from one of the images of a shard.
+    fn restart(&mut self, shard: ShardId, image: usize) {
+        let seat = self.seats.get_mut(&shard).unwrap();
+        let image = seat.images[image % seat.images.len()].clone();
+        seat.machine = restore(&image, &self.children);
+        seat.at = image.at;
+    }
+}
+
+/// Rows of all tables as text, with drive lists in place of their numbers: a replica numbers the lists of a child in the
+/// order in which it copied them, and keeps some that it copied in vain.
+fn rows(machine: &Machine) -> Vec<String> {
+    let mut lines: Vec<String> = machine
+        .dump()
+        .into_iter()
+        .filter(|line| !["place", "place_drive", "segment"].iter().any(|t| line.starts_with(&format!("{t}: "))))
+        .collect();
+    let segments = machine.file.read(|view| {
+        let mut statement = view.connection.prepare(
+            "SELECT owner, part, number, s.id, incomplete, moved, row, drives,
+                 (SELECT group_concat(hex(drive)) FROM (SELECT drive FROM place_drive d
+                     WHERE d.place = p.id ORDER BY drive))
+             FROM segment s LEFT JOIN place p ON p.id = s.place ORDER BY owner, part, number",
+        )?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next()? {
+            let values: Vec<String> =
+                (0..columns).map(|column| format!("{:?}", row.get_ref(column).unwrap())).collect();
+            lines.push(format!("segment: {}", values.join(" ")));
+        }
+        Ok(lines)
+    });
+    lines.extend(segments.unwrap_or_else(|_| panic!("segments cannot be read")));
+    lines
+}
+
+fn objects(machine: &Machine) -> Vec<ListEntry> {
+    let query = ListQuery { limit: 1_000, ..ListQuery::default() };
+    let range = machine.file.range().unwrap();
+    let low = range.start.strip_prefix(bucket(1).as_bytes().as_slice()).unwrap_or_default().to_vec();
+    machine.ask(|view| view.list(bucket(1), &query, low)).unwrap().page.entries
+}
+
+fn usage(machine: &Machine) -> Usage {
+    machine.ask(|view| view.usage(bucket(1))).unwrap()
+}
+
+fn key_text(number: u64) -> String {
+    format!("{number:03}")
+}
+
+/// The image that all nodes and the whole machine begin with: a bucket with many keys.
+fn base() -> Image {
+    let mut machine = Machine::with(LIMITS);
+    let mut log =
+        vec![machine.proposal(Action::Stub(StubCommand::Open { bucket: bucket(1), generation: 1 }))];
+    for number in 0..KEYS {
+        let drives = [Some(drive(u8::try_from(number % 5).unwrap())), Some(drive(7))];
+        let command = put_on(&key_text(number), number + 1, (number + 1) * 10, 1, &drives);
+        log.push(machine.proposal(Action::Object(command)));
+    }
+    assert!(machine.apply(&log).iter().all(Result::is_ok));
+    machine.file.forget_log().unwrap();
+    image_of(&machine, 0)
+}
+
+struct Simulation {
+    seed: u64,
+    random: SeededRandom,
+    logs: Logs,
+    leader: Node,
+    followers: Vec<Node>,
+    whole: Machine,
+    /// What every node knows of owners: start of the range → shard.
+    map: BTreeMap<Vec<u8>, ShardId>,
+    /// Handed over and not mapped yet.
+    unmapped: Option<ShardId>,
+    /// Of proposals: operation, key, what the leader answered.
+    history: Vec<(Proposal, String, Reply)>,
+    /// Attempts of writes whose segment may be collected before they come: key number and segment.
+    pending: Vec<(u64, SegmentId)>,
+    dead: BTreeSet<SegmentId>,
+    numbers: u64,
+    splits: u64,
+    accepted: u64,
+}
+
+impl Simulation {
+    fn new(seed: u64, base: &Image) -> Self {
+        Self {
+            seed,
+            random: SeededRandom::new(seed),
+            logs: BTreeMap::from([(ROOT, Vec::new())]),
+            leader: Node::new(base),
+            followers: vec![Node::new(base), Node::new(base)],
+            whole: restore(base, &Arc::new(Children::default())),
+            map: BTreeMap::from([(Vec::new(), ROOT)]),
+            unmapped: None,
+            history: Vec::new(),
+            pending: Vec::new(),
+            dead: BTreeSet::new(),
+            numbers: 1_000,
+            splits: 0,
+            accepted: 0,
+        }
+    }
+
+    fn below(&self, bound: usize) -> usize {
+        usize::try_from(self.random.below(bound as u64)).unwrap()
+    }
+
+    fn pick(&self, shards: &[ShardId]) -> ShardId {
+        shards[self.below(shards.len())]
+    }
+
+    fn mapped(&self, routing: &[u8]) -> ShardId {
+        *self.map.range(..=routing.to_vec()).next_back().unwrap().1
+    }
+
+    /// The leader's shards that own a key now.
+    fn owners(&self, routing: &[u8]) -> Vec<ShardId> {
+        let owns = |seat: &Seat| seat.machine.file.range().unwrap().contains(routing);
+        self.leader.seats.iter().filter(|(_, seat)| owns(seat)).map(|(shard, _)| *shard).collect()
+    }
+
+    fn proposal(&mut self, action: Action) -> Proposal {
+        self.whole.advance(1_000);
+        self.whole.proposal(action)
+    }
+
+    fn append(&mut self, shard: ShardId, proposal: &Proposal) -> Reply {
+        self.logs.get_mut(&shard).unwrap().push(proposal.encode().unwrap());
+        self.leader.apply(&self.logs, shard, 1, false).pop().unwrap()
+    }
+
+    /// A command of a client, to the shard that the map names; the same to the machine that never splits.
+    fn client(&mut self, key: u64, proposal: &Proposal) -> Reply {
+        let seed = self.seed;
+        let routing = routing_key(bucket(1), &key_text(key));
+        let (shard, owners) = (self.mapped(&routing), self.owners(&routing));
+        let reply = self.append(shard, proposal);
+        if owners == [shard] {
+            let expected = self.whole.apply(std::slice::from_ref(proposal)).pop().unwrap();
+            assert_eq!(reply, expected, "seed {seed}: {proposal:?}");
+            self.accepted += u64::from(reply.is_ok());
+        } else {
+            // Handed over and not mapped: it is asked again later.
+            let again = self.history.iter().any(|(other, _, _)| other.op == proposal.op);
+            assert!(self.unmapped.is_some(), "seed {seed}: {key} is owned by {owners:?}, mapped to {shard}");
+            let code = reply.as_ref().map_err(|refusal| refusal.code);
+            assert!(again || code == Err(ErrorCode::WrongShard), "seed {seed}: {reply:?}");
+        }
+        reply
+    }
+
+    fn command(&mut self) {
+        self.numbers += 1;
+        let number = self.numbers;
+        let key = self.random.below(KEYS);
+        let text = key_text(key);
+        // Uploads live on few keys, so that their steps meet.
+        let upload_key = 20 + 40 * self.random.below(4);
+        let upload = 50_000 + upload_key;
+        let upload_text = key_text(upload_key);
+        let second = (!number.is_multiple_of(3)).then(|| drive(u8::try_from(number % 6).unwrap()));
+        let (key, command) = match self.random.below(10) {
+            0..=2 => (key, put_on(&text, number, number * 10, 2, &[Some(drive(1)), second])),
+            3 => (key, put_inline(&text, number, b"inline", WriteCondition::None)),
+            4 => (key, delete(&text)),
+            5 => (upload_key, create_upload(&upload_text, upload)),
+            6 | 7 => (upload_key, put_part(&upload_text, upload, 1, number * 10 + 5, 10)),
+            8 => (upload_key, complete(&upload_text, upload, &[1], 0)),
+            _ => (upload_key, abort(&upload_text, upload)),
+        };
+        let proposal = self.proposal(Action::Object(command));
+        let reply = self.client(key, &proposal);
+        if reply.is_ok() {
+            self.history.push((proposal, key_text(key), reply));
+        }
+    }
+
+    /// A request is sent once more, because its answer was lost.
+    fn retry(&mut self) {
+        if self.history.is_empty() {
+            return;
+        }
+        let (proposal, key, first) = self.history[self.below(self.history.len())].clone();
+        let key = key.parse().unwrap();
+        let routing = routing_key(bucket(1), &key_text(key));
+        let served = self.owners(&routing) == [self.mapped(&routing)];
+        let reply = self.client(key, &proposal);
+        if served {
+            assert_eq!(reply, first, "seed {}: a retry is answered as the request was", self.seed);
+        }
+    }
+
+    /// A write begins: its segment is on the drives and in no row. It is committed, or collected, or both are tried.
+    fn begin_write(&mut self) {
+        self.numbers += 1;
+        self.pending.push((self.random.below(KEYS), segment_id(self.numbers * 10)));
+    }
+
+    fn end_write(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let (key, segment) = self.pending[self.below(self.pending.len())];
+        let raw = u64::from_be_bytes(segment.as_bytes()[..8].try_into().unwrap());
+        let command = put_on(&key_text(key), raw / 10, raw, 1, &[Some(drive(1))]);
+        let proposal = self.proposal(Action::Object(command));
+        let reply = self.client(key, &proposal);
+        if reply.is_ok() {
+            assert!(!self.dead.contains(&segment), "seed {}: a dead id was committed", self.seed);
+            self.pending.retain(|(_, other)| *other != segment);
+            self.history.push((proposal, key_text(key), reply));
+        }
+    }
+
+    /// As `MetaStore::reap`: every shard of the map has to agree, and no split is handed over meanwhile.
+    fn reap(&mut self) {
+        if self.unmapped.is_some() {
+            return;
+        }
+        let mut ids: Vec<SegmentId> = self.pending.iter().map(|(_, segment)| *segment).collect();
+        // Some that are in use.
+        ids.extend((0..4).map(|_| segment_id((self.random.below(self.numbers) + 1) * 10)));
+        let taken: Vec<SegmentId> = ids.into_iter().filter(|_| self.random.below(2) == 0).collect();
+        let mut dead = taken.clone();
+        for shard in self.map.values().copied().collect::<Vec<_>>() {
+            let proposal = self.proposal(Action::Object(Command::Reap { segments: dead }));
+            dead = match self.append(shard, &proposal) {
+                Ok(Answer::Object(Outcome::Reaped(dead))) => dead,
+                other => panic!("seed {}: {other:?}", self.seed),
+            };
+        }
+        let proposal = self.proposal(Action::Object(Command::Reap { segments: dead.clone() }));
+        let expected = Ok(Answer::Object(Outcome::Reaped(dead.clone())));
+        let whole = self.whole.apply(std::slice::from_ref(&proposal)).pop().unwrap();
+        assert_eq!(whole, expected, "seed {}: what one shard holds is not dead", self.seed);
+        // What one shard refused and another one recorded will not be committed by the caller either.
+        self.pending.retain(|(_, segment)| !taken.contains(segment) || dead.contains(segment));
+        self.dead.extend(dead);
+    }
+
+    /// Some step of a split, whether it is its time or not.
+    fn split(&mut self) {
+        let shards: Vec<ShardId> = self.leader.seats.keys().copied().collect();
+        let shard = self.pick(&shards);
+        let state = self.leader.seats[&shard].machine.file.writer().split().cloned();
+        let action = match (&state, self.random.below(8)) {
+            (None, 0..=5) => {
+                // A cancelled split is begun again with the same child's number, or with another one.
+                let child = ShardId(2 + self.splits);
+                if self.splits >= 3 || self.unmapped.is_some() {
+                    return;
+                }
+                self.logs.entry(child).or_default();
+                SplitCommand::Prepare { child, at: routing_key(bucket(1), &key_text(self.random.below(KEYS))) }
+            }
+            (Some(split), 0) => SplitCommand::Cancel { child: split.child },
+            (Some(split), 1..=3) => SplitCommand::Commit { child: split.child },
+            _ => SplitCommand::Sweep { keys_max: 1 + u32::try_from(self.random.below(60)).unwrap() },
+        };
+        let range = self.leader.seats[&shard].machine.file.range().unwrap();
+        match (&action, &state) {
+            // Two shards never split off the same child: the number is drawn by the leader of one of them.
+            (SplitCommand::Prepare { child, .. }, None) if self.is_splitting(*child) => return,
+            // One hand-over at a time; rows are swept once the map names the child.
+            (SplitCommand::Commit { .. }, Some(split)) if self.unmapped.is_some() && !split.committed => return,
+            (SplitCommand::Sweep { .. }, Some(split)) if self.unmapped == Some(split.child) => return,
+            _ => {}
+        }
+        let proposal = self.proposal(Action::Split(action.clone()));
+        let reply = self.append(shard, &proposal);
+        match (action, state) {
+            (SplitCommand::Prepare { at, .. }, None) => {
+                assert_eq!(reply.is_ok(), range.contains(&at) && at > range.start, "seed {}", self.seed);
+            }
+            (SplitCommand::Commit { child }, Some(split)) if !split.committed => {
+                assert_eq!(reply, Ok(Answer::Done), "seed {}", self.seed);
+                assert!(self.leader.seats.contains_key(&child), "seed {}: the child is not born", self.seed);
+                self.unmapped = Some(child);
+                self.splits += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn is_splitting(&self, child: ShardId) -> bool {
+        let splits = |seat: &Seat| seat.machine.file.writer().split().is_some_and(|split| split.child == child);
+        self.leader.seats.values().any(splits)
+    }
+
+    fn map_child(&mut self) {
+        if let Some(child) = self.unmapped.take() {
+            let range = self.leader.seats[&child].machine.file.range().unwrap();
+            self.map.insert(range.start, child);
+        }
+    }
+
+    /// Something happens on one of the nodes, with nobody's leave.
+    fn background(&mut self) {
+        let which = self.below(3);
+        let (choice, image) = (self.random.below(8), self.below(10));
+        let count = 1 + self.below(12);
+        let dies = self.random.below(3) == 0;
+        let follower = which.checked_sub(1);
+        let shards: Vec<ShardId> = match follower {
+            Some(follower) => self.followers[follower].seats.keys().copied().collect(),
+            None => self.leader.seats.keys().copied().collect(),
+        };
+        let shard = self.pick(&shards);
+        let Some(follower) = follower else {
+            self.leader.seats[&shard].machine.file.writer().copy_step().unwrap();
+            return;
+        };
+        let node = &mut self.followers[follower];
+        match choice {
+            0..=2 => drop(node.apply(&self.logs, shard, count, dies)),
+            3 | 4 => drop(node.seats[&shard].machine.file.writer().copy_step().unwrap()),
+            5 => {
+                let seat = node.seats.get_mut(&shard).unwrap();
+                let image = image_of(&seat.machine, seat.at);
+                seat.images.push(image);
+            }
+            6 => node.restart(shard, image),
+            _ => {
+                // An image of the leader's replica, as one that lags too far is sent.
+                let sent = &self.leader.seats[&shard];
+                let image = image_of(&sent.machine, sent.at);
+                let birth_is_done = {
+                    let writer = sent.machine.file.writer();
+                    let committed = writer.split().filter(|split| split.committed).map(|split| split.child);
+                    committed.is_none_or(|child| node.children.born.lock().contains(&child))
+                };
+                // A child that its parent's log can no longer give comes from the leader as well; that is the next test's.
+                let children: Vec<ShardId> = self.leader.seats.keys().copied().collect();
+                if birth_is_done && children.iter().all(|child| node.seats.contains_key(child)) {
+                    let seat = node.seats.get_mut(&shard).unwrap();
+                    seat.machine = restore(&image, &node.children);
+                    seat.at = image.at;
+                    seat.images = vec![image];
+                }
+            }
+        }
+    }
+
+    /// No key has two owners; each has one, which the map names, unless a hand-over is under way.
+    fn check_owners(&self) {
+        for key in 0..KEYS {
+            let routing = routing_key(bucket(1), &key_text(key));
+            let owners = self.owners(&routing);
+            assert_eq!(owners.len(), 1, "seed {}: owners of {key}: {owners:?}", self.seed);
+            if self.unmapped.is_none() {
+                assert_eq!(owners, [self.mapped(&routing)], "seed {}: key {key}", self.seed);
+            }
+        }
+        // On no node do two replicas claim the same range, wherever they are: an older parent owns what its child has, until
+        // it hears of the split.
+        for node in &self.followers {
+            let ranges: BTreeMap<ShardId, ShardRange> = node
+                .seats
+                .iter()
+                .filter(|(shard, seat)| seat.at == self.logs[shard].len())
+                .map(|(shard, seat)| (*shard, seat.machine.file.range().unwrap()))
+                .collect();
+            for (shard, range) in &ranges {
+                assert_eq!(
+                    range,
+                    &self.leader.seats[shard].machine.file.range().unwrap(),
+                    "seed {}: the range of {shard}",
+                    self.seed
+                );
+            }
+        }
+    }
+
+    /// Brings a follower up to its leader and compares all rows of all replicas.
+    fn compare(&mut self, follower: usize) {
+        let node = &mut self.followers[follower];
+        // Parents first: their children are born from them, and so on.
+        while let Some(shard) = node
+            .seats
+            .iter()
+            .find(|(shard, seat)| seat.at < self.logs[shard].len())
+            .map(|(shard, _)| *shard)
+        {
+            node.apply(&self.logs, shard, 7, false);
+        }
+        let shards = |node: &Node| node.seats.keys().copied().collect::<Vec<_>>();
+        assert_eq!(shards(node), shards(&self.leader), "seed {}", self.seed);
+        for (shard, seat) in &node.seats {
+            let expected = &self.leader.seats[shard].machine;
+            if *shard == ROOT {
+                assert_eq!(seat.machine.dump(), expected.dump(), "seed {}: {shard}", self.seed);
+            } else {
+                assert_eq!(rows(&seat.machine), rows(expected), "seed {}: {shard}", self.seed);
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..STEPS {
+            match self.random.below(20) {
+                0..=6 => self.command(),
+                7 => self.retry(),
+                8 | 9 => self.begin_write(),
+                10 => self.end_write(),
+                11 => self.reap(),
+                12 | 13 => self.split(),
+                14 => self.map_child(),
+                _ => self.background(),
+            }
+            self.check_ranges();
+        }
+        self.check_owners();
+        self.compare(0);
+        self.map_child();
+        self.finish();
+    }
+
+    /// Ranges of the leader's shards tile the key space.
+    fn check_ranges(&self) {
+        let mut ranges: Vec<ShardRange> =
+            self.leader.seats.values().map(|seat| seat.machine.file.range().unwrap()).collect();
+        ranges.sort_by(|one, other| one.start.cmp(&other.start));
+        assert_eq!(ranges[0].start, Vec::<u8>::new());
+        assert!(ranges.last().unwrap().end.is_none());
+        for pair in ranges.windows(2) {
+            assert_eq!(pair[0].end.as_ref(), Some(&pair[1].start), "seed {}: a gap or an overlap", self.seed);
+        }
+    }
+
+    /// All shards together hold what the machine holds that never split, swept or not.
+    fn finish(&mut self) {
+        for swept in [false, true] {
+            let shards: Vec<ShardId> = self.map.values().copied().collect();
+            let (mut all, mut used) = (Vec::new(), Usage::default());
+            for shard in shards {
+                if swept {
+                    let sweep = Action::Split(SplitCommand::Sweep { keys_max: 1_000 });
+                    let proposal = self.proposal(sweep);
+                    self.append(shard, &proposal).unwrap();
+                    self.leader.seats[&shard].machine.check();
+                }
+                let machine = &self.leader.seats[&shard].machine;
+                all.extend(objects(machine));
+                let of_shard = usage(machine);
+                used.objects += of_shard.objects;
+                used.bytes += of_shard.bytes;
+            }
+            assert_eq!(all, objects(&self.whole), "seed {}", self.seed);
+            assert_eq!(used, usage(&self.whole), "seed {}", self.seed);
+        }
+        for segment in &self.dead {
+            for (shard, seat) in &self.leader.seats {
+                let found = seat.machine.ask(|view| view.find_segment(*segment)).unwrap();
+                assert!(found.is_none(), "seed {}: {segment} is dead and in {shard}", self.seed);
+            }
+        }
+        self.check_owners();
+        self.compare(0);
+        self.compare(1);
+    }
+}
+
+#[test]
+fn shards_that_split_at_any_moment_stay_one_store() {
+    let base = base();
+    let (mut splits, mut accepted, mut dead) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let mut simulation = Simulation::new(seed, &base);
+        simulation.run();
+        splits += simulation.splits;
+        accepted += simulation.accepted;
+        dead += simulation.dead.len() as u64;
+    }
+    // The histories must do something: else the properties hold of nothing.
+    assert!(splits > SEEDS / 2, "{splits} splits");
+    assert!(accepted > SEEDS * 20, "{accepted} commands");
+    assert!(dead > SEEDS, "{dead} dead segments");
+}

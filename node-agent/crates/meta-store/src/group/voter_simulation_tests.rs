@@ -28,13 +28,22 @@ const GRACE_SECONDS: u64 = 30;
 const CATCH_UP_SECONDS: u64 = 8;
 /// The group's leader looks at the members so often.
 const FOLLOW_EVERY_SECONDS: u64 = 2;
-/// Enough for all of that.
-const DEATHS_APART_SECONDS: u64 = 50;
+/// Enough for a dead voter to be replaced.
+const DEATHS_APART_SECONDS: u64 = DETECTION_SECONDS + GRACE_SECONDS + 3 * FOLLOW_EVERY_SECONDS;
+/// Enough for the voters to follow any other change.
+const CHANGES_APART_SECONDS: u64 = CATCH_UP_SECONDS + 3 * FOLLOW_EVERY_SECONDS;
 
 struct Member {
     /// Since when it answers, or does not.
     since: u64,
     alive: bool,
+}
+
+/// How much time there is at least between a death and what came before it.
+#[derive(Clone, Copy)]
+struct Pace {
+    after_death: u64,
+    after_change: u64,
 }
 
 struct Grid {
@@ -46,7 +55,9 @@ struct Grid {
     /// A change that was begun and is not committed.
     joint: Option<BTreeSet<Voter>>,
     last_death: u64,
-    deaths_apart: u64,
+    /// Of members that came, came back or were removed.
+    last_change: u64,
+    pace: Pace,
     /// When a majority of the members was alive and the group could do nothing.
     stuck: Option<u64>,
     changes: u64,
@@ -58,7 +69,7 @@ fn is_majority(count: usize, of: usize) -> bool {
 }
 
 impl Grid {
-    fn new(seed: u64, deaths_apart: u64) -> Self {
+    fn new(seed: u64, pace: Pace) -> Self {
         Self {
             random: SeededRandom::new(seed),
             now: 1_000,
@@ -67,7 +78,8 @@ impl Grid {
             voters: BTreeSet::from([1]),
             joint: None,
             last_death: 0,
-            deaths_apart,
+            last_change: 0,
+            pace,
             stuck: None,
             changes: 0,
             deaths: 0,
@@ -135,6 +147,7 @@ impl Grid {
         if self.members.len() < MEMBERS_MAX && self.can_act() {
             self.members.insert(self.next_number, Member { since: self.now, alive: true });
             self.next_number += 1;
+            self.last_change = self.now;
         }
     }
 
@@ -144,21 +157,25 @@ impl Grid {
         if !dead.is_empty() {
             let number = dead[self.below(dead.len())];
             self.members.insert(number, Member { since: self.now, alive: true });
+            self.last_change = self.now;
         }
+    }
+
+    fn may_lose(&self) -> bool {
+        self.now - self.last_death >= self.pace.after_death
+            && self.now - self.last_change >= self.pace.after_change
     }
 
     /// Would a majority of the members, and of each set of voters, answer without these?
     fn bears(&self, lost: &BTreeSet<Voter>, members: usize) -> bool {
         let alive = self.alive().iter().filter(|number| !lost.contains(number)).count();
         let minority = |voters: &BTreeSet<Voter>| 2 * voters.intersection(lost).count() < voters.len();
-        is_majority(alive, members)
-            && minority(&self.voters)
-            && self.joint.as_ref().is_none_or(minority)
+        is_majority(alive, members) && minority(&self.voters) && self.joint.as_ref().is_none_or(minority)
     }
 
     /// Some die at the same moment: at most a minority of the voters, and never most of the members.
     fn die(&mut self) {
-        if self.now - self.last_death < self.deaths_apart {
+        if !self.may_lose() {
             return;
         }
         let mut lost = BTreeSet::new();
@@ -186,26 +203,24 @@ impl Grid {
             return;
         }
         if self.answers(number) {
-            if self.now - self.last_death < self.deaths_apart {
-                return;
-            }
-            if !self.bears(&BTreeSet::from([number]), numbers.len() - 1) {
+            if !self.may_lose() || !self.bears(&BTreeSet::from([number]), numbers.len() - 1) {
                 return;
             }
             self.last_death = self.now;
         }
         self.members.remove(&number);
+        self.last_change = self.now;
     }
 
     fn run(&mut self) {
         let end = self.now + SECONDS;
         while self.now < end {
             self.now += 1;
-            match self.random.below(40) {
+            match self.random.below(120) {
                 0 | 1 => self.join(),
                 2 => self.come_back(),
-                3..=5 => self.die(),
-                6 => self.remove(),
+                3..=12 => self.die(),
+                13 | 14 => self.remove(),
                 _ => {}
             }
             if self.now.is_multiple_of(FOLLOW_EVERY_SECONDS) {
@@ -231,7 +246,8 @@ impl Grid {
 fn a_group_goes_on_while_most_members_live() {
     let (mut changes, mut deaths) = (0, 0);
     for seed in 0..SEEDS {
-        let mut grid = Grid::new(seed, DEATHS_APART_SECONDS);
+        let mut grid =
+            Grid::new(seed, Pace { after_death: DEATHS_APART_SECONDS, after_change: CHANGES_APART_SECONDS });
         grid.run();
         assert_eq!(grid.stuck, None, "seed {seed}: voters {:?}, alive {:?}", grid.voters, grid.alive());
         grid.settle();
@@ -254,7 +270,8 @@ fn deaths_within_the_grace_can_stop_a_group_and_returns_mend_it() {
     let mut stopped = 0;
     for seed in 0..SEEDS {
         // A second minority of the voters dies before the first was replaced.
-        let mut grid = Grid::new(seed, GRACE_SECONDS);
+        let mut grid =
+            Grid::new(seed, Pace { after_death: GRACE_SECONDS, after_change: CHANGES_APART_SECONDS });
         grid.run();
         stopped += u64::from(grid.stuck.is_some());
         while grid.alive().len() < grid.members.len() {

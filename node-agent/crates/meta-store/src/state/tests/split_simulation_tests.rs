@@ -120,7 +120,9 @@ fn rows(machine: &Machine) -> Vec<String> {
     let mut lines: Vec<String> = machine
         .dump()
         .into_iter()
-        .filter(|line| !["place", "place_drive", "segment"].iter().any(|t| line.starts_with(&format!("{t}: "))))
+        .filter(|line| {
+            !["place", "place_drive", "segment"].iter().any(|t| line.starts_with(&format!("{t}: ")))
+        })
         .collect();
     let segments = machine.file.read(|view| {
         let mut statement = view.connection.prepare(
@@ -364,7 +366,10 @@ impl Simulation {
                     return;
                 }
                 self.logs.entry(child).or_default();
-                SplitCommand::Prepare { child, at: routing_key(bucket(1), &key_text(self.random.below(KEYS))) }
+                SplitCommand::Prepare {
+                    child,
+                    at: routing_key(bucket(1), &key_text(self.random.below(KEYS))),
+                }
             }
             (Some(split), 0) => SplitCommand::Cancel { child: split.child },
             (Some(split), 1..=3) => SplitCommand::Commit { child: split.child },
@@ -375,7 +380,9 @@ impl Simulation {
             // Two shards never split off the same child: the number is drawn by the leader of one of them.
             (SplitCommand::Prepare { child, .. }, None) if self.is_splitting(*child) => return,
             // One hand-over at a time; rows are swept once the map names the child.
-            (SplitCommand::Commit { .. }, Some(split)) if self.unmapped.is_some() && !split.committed => return,
+            (SplitCommand::Commit { .. }, Some(split)) if self.unmapped.is_some() && !split.committed => {
+                return;
+            }
             (SplitCommand::Sweep { .. }, Some(split)) if self.unmapped == Some(split.child) => return,
             _ => {}
         }
@@ -396,7 +403,8 @@ impl Simulation {
     }
 
     fn is_splitting(&self, child: ShardId) -> bool {
-        let splits = |seat: &Seat| seat.machine.file.writer().split().is_some_and(|split| split.child == child);
+        let splits =
+            |seat: &Seat| seat.machine.file.writer().split().is_some_and(|split| split.child == child);
         self.leader.seats.values().any(splits)
     }
 
@@ -488,11 +496,8 @@ impl Simulation {
     fn compare(&mut self, follower: usize) {
         let node = &mut self.followers[follower];
         // Parents first: their children are born from them, and so on.
-        while let Some(shard) = node
-            .seats
-            .iter()
-            .find(|(shard, seat)| seat.at < self.logs[shard].len())
-            .map(|(shard, _)| *shard)
+        while let Some(shard) =
+            node.seats.iter().find(|(shard, seat)| seat.at < self.logs[shard].len()).map(|(shard, _)| *shard)
         {
             node.apply(&self.logs, shard, 7, false);
         }

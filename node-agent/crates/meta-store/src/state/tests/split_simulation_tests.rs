@@ -26,7 +26,7 @@ use crate::{Command, Outcome, WriteCondition};
 const SEEDS: u64 = 200;
 /// More than one step of a copy takes.
 const KEYS: u64 = 160;
-const STEPS: u64 = 120;
+const STEPS: u64 = 100;
 const ROOT: ShardId = ShardId(1);
 
 /// What a replica is started from: bytes of the file, and how many entries they cover.
@@ -184,6 +184,8 @@ struct Simulation {
     whole: Machine,
     /// What every node knows of owners: start of the range → shard.
     map: BTreeMap<Vec<u8>, ShardId>,
+    /// The shards that a node knows of which does not lead the splits: an older map.
+    old_map: Vec<ShardId>,
     /// Handed over and not mapped yet.
     unmapped: Option<ShardId>,
     /// Of proposals: operation, key, what the leader answered.
@@ -191,6 +193,8 @@ struct Simulation {
     /// Attempts of writes whose segment may be collected before they come: key number and segment.
     pending: Vec<(u64, SegmentId)>,
     dead: BTreeSet<SegmentId>,
+    /// Answers that an old map made worthless.
+    discarded: u64,
     numbers: u64,
     splits: u64,
     accepted: u64,
@@ -206,10 +210,12 @@ impl Simulation {
             followers: vec![Node::new(base), Node::new(base)],
             whole: restore(base, &Arc::new(Children::default())),
             map: BTreeMap::from([(Vec::new(), ROOT)]),
+            old_map: vec![ROOT],
             unmapped: None,
             history: Vec::new(),
             pending: Vec::new(),
             dead: BTreeSet::new(),
+            discarded: 0,
             numbers: 1_000,
             splits: 0,
             accepted: 0,
@@ -327,22 +333,25 @@ impl Simulation {
         }
     }
 
-    /// As `MetaStore::reap`: every shard of the map has to agree, and no split is handed over meanwhile.
+    /// Every shard has to agree. The node that asks may have an old map, or ask in the middle of a hand-over: it believes the
+    /// answers only where the shards that it asked own all keys *afterwards*. (A split that comes later takes reaped ids
+    /// along; one that came before leaves a gap.)
     fn reap(&mut self) {
-        if self.unmapped.is_some() {
-            return;
-        }
         let mut ids: Vec<SegmentId> = self.pending.iter().map(|(_, segment)| *segment).collect();
         // Some that are in use.
         ids.extend((0..4).map(|_| segment_id((self.random.below(self.numbers) + 1) * 10)));
         let taken: Vec<SegmentId> = ids.into_iter().filter(|_| self.random.below(2) == 0).collect();
         let mut dead = taken.clone();
-        for shard in self.map.values().copied().collect::<Vec<_>>() {
+        for shard in self.old_map.clone() {
             let proposal = self.proposal(Action::Object(Command::Reap { segments: dead }));
             dead = match self.append(shard, &proposal) {
                 Ok(Answer::Object(Outcome::Reaped(dead))) => dead,
                 other => panic!("seed {}: {other:?}", self.seed),
             };
+        }
+        if !self.owns_all(&self.old_map) {
+            dead.clear();
+            self.discarded += 1;
         }
         let proposal = self.proposal(Action::Object(Command::Reap { segments: dead.clone() }));
         let expected = Ok(Answer::Object(Outcome::Reaped(dead.clone())));
@@ -351,6 +360,15 @@ impl Simulation {
         // What one shard refused and another one recorded will not be committed by the caller either.
         self.pending.retain(|(_, segment)| !taken.contains(segment) || dead.contains(segment));
         self.dead.extend(dead);
+    }
+
+    fn owns_all(&self, shards: &[ShardId]) -> bool {
+        let mut ranges: Vec<ShardRange> =
+            shards.iter().map(|shard| self.leader.seats[shard].machine.file.range().unwrap()).collect();
+        ranges.sort_by(|one, other| one.start.cmp(&other.start));
+        ranges[0].start.is_empty()
+            && ranges.last().unwrap().end.is_none()
+            && ranges.windows(2).all(|pair| pair[0].end.as_ref() == Some(&pair[1].start))
     }
 
     /// Some step of a split, whether it is its time or not.
@@ -523,6 +541,7 @@ impl Simulation {
                 11 => self.reap(),
                 12 | 13 => self.split(),
                 14 => self.map_child(),
+                15 => self.old_map = self.map.values().copied().collect(),
                 _ => self.background(),
             }
             self.check_ranges();
@@ -535,14 +554,8 @@ impl Simulation {
 
     /// Ranges of the leader's shards tile the key space.
     fn check_ranges(&self) {
-        let mut ranges: Vec<ShardRange> =
-            self.leader.seats.values().map(|seat| seat.machine.file.range().unwrap()).collect();
-        ranges.sort_by(|one, other| one.start.cmp(&other.start));
-        assert_eq!(ranges[0].start, Vec::<u8>::new());
-        assert!(ranges.last().unwrap().end.is_none());
-        for pair in ranges.windows(2) {
-            assert_eq!(pair[0].end.as_ref(), Some(&pair[1].start), "seed {}: a gap or an overlap", self.seed);
-        }
+        let shards: Vec<ShardId> = self.leader.seats.keys().copied().collect();
+        assert!(self.owns_all(&shards), "seed {}: a gap or an overlap", self.seed);
     }
 
     /// All shards together hold what the machine holds that never split, swept or not.
@@ -581,16 +594,20 @@ impl Simulation {
 #[test]
 fn shards_that_split_at_any_moment_stay_one_store() {
     let base = base();
-    let (mut splits, mut accepted, mut dead) = (0, 0, 0);
+    let (mut splits, mut accepted, mut dead, mut discarded) = (0, 0, 0, 0);
     for seed in 0..SEEDS {
         let mut simulation = Simulation::new(seed, &base);
         simulation.run();
         splits += simulation.splits;
         accepted += simulation.accepted;
         dead += simulation.dead.len() as u64;
+        discarded += simulation.discarded;
     }
     // The histories must do something: else the properties hold of nothing.
     assert!(splits > SEEDS / 2, "{splits} splits");
     assert!(accepted > SEEDS * 20, "{accepted} commands");
-    assert!(dead > SEEDS, "{dead} dead segments");
+    assert!(
+        dead > SEEDS / 2 && discarded > SEEDS / 10,
+        "{dead} dead segments, {discarded} answers discarded"
+    );
 }

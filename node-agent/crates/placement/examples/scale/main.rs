@@ -22,9 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!(
         "| nodes | scores | profile | segments | refused | fill, least/most of mean | deviation | time a placement | \
-         lost | sources | targets | busiest | mean | rebuild at 50 MB/s |"
+         lost, made anew | segments hit | sources | targets | busiest | mean | rebuild at 50 MB/s |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for nodes in nodes {
         for scores_differ in [false, true] {
             #[expect(
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (fill, rebuild) = (outcome.fill, &outcome.rebuild);
             let gigabytes = |bytes: u64| bytes as f64 / 1e9;
             println!(
-                "| {nodes} | {} | `{}` | {segments} | {} | {:.2}/{:.2} | {:.1} % | {:.0} µs | {:.0} GB | {} | {} | {:.1} GB | {:.1} GB | {} min |",
+                "| {nodes} | {} | `{}` | {segments} | {} | {:.2}/{:.2} | {:.1} % | {:.0} µs | {:.0}, {:.0} GB | {} | {} | {} | {:.1} GB | {:.1} GB | {} min |",
                 if scores_differ { "40–100" } else { "equal" },
                 outcome.profile,
                 outcome.refused,
@@ -47,6 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 fill.deviation * 100.0,
                 placing.as_secs_f64() * 1e6 / f64::from(segments),
                 gigabytes(outcome.lost_bytes),
+                gigabytes(rebuild.rebuilt_bytes),
+                rebuild.segments,
                 rebuild.sources,
                 rebuild.targets,
                 gigabytes(rebuild.busiest_bytes),

@@ -11,7 +11,7 @@ use simulated::{Plan, simulate};
 const SEGMENTS_DEFAULT: u32 = 100_000;
 const NODES_DEFAULT: [u32; 3] = [10, 100, 1_000];
 /// What a board moves in a second, over its network and drives.
-const NODE_BYTES_PER_SECOND: u64 = 50_000_000;
+const NODE_BYTES_PER_SECOND: f64 = 50e6;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (fill, rebuild) = (outcome.fill, &outcome.rebuild);
             let gigabytes = |bytes: u64| bytes as f64 / 1e9;
             println!(
-                "| {nodes} | {} | `{}` | {segments} | {} | {:.2}/{:.2} | {:.1} % | {:.0} µs | {:.0}, {:.0} GB | {} | {} | {} | {:.1} GB | {:.1} GB | {} min |",
+                "| {nodes} | {} | `{}` | {segments} | {} | {:.2}/{:.2} | {:.1} % | {:.0} µs | {:.0}, {:.0} GB | {} | {} | {} | {:.1} GB | {:.1} GB | {:.1} min |",
                 if scores_differ { "40–100" } else { "equal" },
                 outcome.profile,
                 outcome.refused,
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 rebuild.targets,
                 gigabytes(rebuild.busiest_bytes),
                 gigabytes(rebuild.mean_bytes),
-                rebuild.busiest_bytes / NODE_BYTES_PER_SECOND / 60,
+                rebuild.busiest_bytes as f64 / NODE_BYTES_PER_SECOND / 60.0,
             );
         }
     }

@@ -6,21 +6,21 @@
 //! Properties: no key has two owners, and a key has one whenever the map can be asked; replicas of a shard that applied
 //! the same entries hold the same rows; what all shards declared dead is never referenced again.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use grid_types::{ErrorCode, SegmentId, ShardId};
 use sys::{Random, SeededRandom};
 
+use self::nodes::{Image, Logs, Node, Seat, image_of, restore, rows};
 use super::fixture::{
-    CACHE_BYTES, Children, LIMITS, Machine, abort, bucket, complete, create_upload, delete, drive,
-    put_inline, put_on, put_part, segment_id,
+    Children, LIMITS, Machine, abort, bucket, complete, create_upload, delete, drive, put_inline, put_on,
+    put_part, segment_id,
 };
 use crate::query::{ListEntry, ListQuery, Usage};
-use crate::state::{
-    Action, Answer, Body, Entry, Proposal, Reply, ShardFile, ShardRange, SplitCommand, Storage, StubCommand,
-    Writer, routing_key,
-};
+use crate::state::{Action, Answer, Proposal, Reply, ShardRange, SplitCommand, StubCommand, routing_key};
 use crate::{Command, Outcome, WriteCondition};
 
 const SEEDS: u64 = 200;
@@ -28,122 +28,6 @@ const SEEDS: u64 = 200;
 const KEYS: u64 = 160;
 const STEPS: u64 = 100;
 const ROOT: ShardId = ShardId(1);
-
-/// What a replica is started from: bytes of the file, and how many entries they cover.
-#[derive(Clone)]
-struct Image {
-    bytes: Arc<Vec<u8>>,
-    at: usize,
-}
-
-/// One replica of one shard.
-struct Seat {
-    machine: Machine,
-    /// Entries applied.
-    at: usize,
-    images: Vec<Image>,
-}
-
-/// One node: its replicas, and which children were born there.
-struct Node {
-    children: Arc<Children>,
-    seats: BTreeMap<ShardId, Seat>,
-}
-
-type Logs = BTreeMap<ShardId, Vec<Vec<u8>>>;
-
-fn restore(image: &Image, children: &Arc<Children>) -> Machine {
-    let mut chunks = vec![image.bytes.as_ref()].into_iter();
-    let next = || Ok(chunks.next());
-    Machine::of_file(ShardFile::restore(Storage::Memory, next, CACHE_BYTES, children.clone()).unwrap())
-}
-
-fn image_of(machine: &Machine, at: usize) -> Image {
-    let mut chunks = machine.file.image().unwrap();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next_chunk().unwrap() {
-        bytes.extend(chunk);
-    }
-    Image { bytes: Arc::new(bytes), at }
-}
-
-impl Node {
-    fn new(base: &Image) -> Self {
-        let children = Arc::new(Children::default());
-        let seat = Seat { machine: restore(base, &children), at: 0, images: vec![base.clone()] };
-        Self { children, seats: BTreeMap::from([(ROOT, seat)]) }
-    }
-
-    /// Applies the next `count` entries as one batch. A child that was handed its range is born, or the node dies first.
-    fn apply(&mut self, logs: &Logs, shard: ShardId, count: usize, dies: bool) -> Vec<Reply> {
-        let seat = self.seats.get_mut(&shard).unwrap();
-        let log = &logs[&shard];
-        let end = log.len().min(seat.at + count);
-        let entries: Vec<Entry<'_>> = (seat.at as u64..)
-            .zip(&log[seat.at..end])
-            .map(|(index, bytes)| Entry { index, log_id: b"id", body: Body::Proposal(bytes) })
-            .collect();
-        let replies = seat.machine.file.apply(&entries).unwrap();
-        seat.at = end;
-        let finished: Vec<(ShardId, Writer)> = logs
-            .keys()
-            .filter(|child| !self.children.born.lock().contains(child))
-            .filter_map(|child| Some((*child, seat.machine.file.writer().take_finished(*child)?)))
-            .collect();
-        let dies = dies && !finished.is_empty();
-        for (child, writer) in finished.into_iter().filter(|_| !dies) {
-            let file = ShardFile::from_writer(Storage::Memory, CACHE_BYTES, writer);
-            let image = image_of(&Machine::of_file(file), 0);
-            // As a new run opens it: with this node's children.
-            let machine = restore(&image, &self.children);
-            self.children.born.lock().push(child);
-            self.seats.insert(child, Seat { machine, at: 0, images: vec![image] });
-        }
-        if dies {
-            self.restart(shard, 0);
-        }
-        replies
-    }
-
-    /// Begins anew from one of the images of a shard.
-    fn restart(&mut self, shard: ShardId, image: usize) {
-        let seat = self.seats.get_mut(&shard).unwrap();
-        let image = seat.images[image % seat.images.len()].clone();
-        seat.machine = restore(&image, &self.children);
-        seat.at = image.at;
-    }
-}
-
-/// Rows of all tables as text, with drive lists in place of their numbers: a replica numbers the lists of a child in the
-/// order in which it copied them, and keeps some that it copied in vain.
-fn rows(machine: &Machine) -> Vec<String> {
-    let mut lines: Vec<String> = machine
-        .dump()
-        .into_iter()
-        .filter(|line| {
-            !["place", "place_drive", "segment"].iter().any(|t| line.starts_with(&format!("{t}: ")))
-        })
-        .collect();
-    let segments = machine.file.read(|view| {
-        let mut statement = view.connection.prepare(
-            "SELECT owner, part, number, s.id, incomplete, moved, row, drives,
-                 (SELECT group_concat(hex(drive)) FROM (SELECT drive FROM place_drive d
-                     WHERE d.place = p.id ORDER BY drive))
-             FROM segment s LEFT JOIN place p ON p.id = s.place ORDER BY owner, part, number",
-        )?;
-        let columns = statement.column_count();
-        let mut rows = statement.query([])?;
-        let mut lines = Vec::new();
-        while let Some(row) = rows.next()? {
-            let values: Vec<String> =
-                (0..columns).map(|column| format!("{:?}", row.get_ref(column).unwrap())).collect();
-            lines.push(format!("segment: {}", values.join(" ")));
-        }
-        Ok(lines)
-    });
-    lines.extend(segments.unwrap_or_else(|_| panic!("segments cannot be read")));
-    lines
-}
 
 fn objects(machine: &Machine) -> Vec<ListEntry> {
     let query = ListQuery { limit: 1_000, ..ListQuery::default() };
@@ -460,21 +344,15 @@ impl Simulation {
             }
             6 => node.restart(shard, image),
             _ => {
-                // An image of the leader's replica, as one that lags too far is sent.
-                let sent = &self.leader.seats[&shard];
-                let image = image_of(&sent.machine, sent.at);
-                let birth_is_done = {
-                    let writer = sent.machine.file.writer();
-                    let committed = writer.split().filter(|split| split.committed).map(|split| split.child);
-                    committed.is_none_or(|child| node.children.born.lock().contains(&child))
-                };
-                // A child that its parent's log can no longer give comes from the leader as well; that is the next test's.
-                let children: Vec<ShardId> = self.leader.seats.keys().copied().collect();
-                if birth_is_done && children.iter().all(|child| node.seats.contains_key(child)) {
-                    let seat = node.seats.get_mut(&shard).unwrap();
-                    seat.machine = restore(&image, &node.children);
-                    seat.at = image.at;
-                    seat.images = vec![image];
+                // An image of the leader's replica, as one that lags too far is sent; children come the same way where the
+                // parent's log can no longer give them.
+                let missing = self.leader.seats.keys().filter(|child| !node.seats.contains_key(child));
+                for sent in missing.copied().chain([shard]).collect::<Vec<_>>() {
+                    let of_leader = &self.leader.seats[&sent];
+                    let image = image_of(&of_leader.machine, of_leader.at);
+                    let machine = restore(&image, &node.children);
+                    node.seats.insert(sent, Seat { machine, at: image.at, images: vec![image] });
+                    node.children.born.lock().push(sent);
                 }
             }
         }
@@ -490,8 +368,7 @@ impl Simulation {
                 assert_eq!(owners, [self.mapped(&routing)], "seed {}: key {key}", self.seed);
             }
         }
-        // On no node do two replicas claim the same range, wherever they are: an older parent owns what its child has, until
-        // it hears of the split.
+        // A follower that has all entries owns what its leader owns; one that lags still owns what it will hand over.
         for node in &self.followers {
             let ranges: BTreeMap<ShardId, ShardRange> = node
                 .seats

@@ -12,6 +12,8 @@ mod network;
 mod state_machine;
 mod supervisor;
 mod types;
+#[cfg(test)]
+mod voter_simulation_tests;
 mod wire;
 
 pub(crate) use answers::{Request, parse_request};

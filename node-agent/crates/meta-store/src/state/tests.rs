@@ -6,5 +6,6 @@ mod list_tests;
 mod property_tests;
 mod replace_tests;
 mod schema_tests;
+mod split_simulation_tests;
 mod split_tests;
 mod upload_tests;

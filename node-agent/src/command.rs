@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod drain;
 mod drive;
+mod folders;
 mod grid;
 mod init;
 mod job;

@@ -1,8 +1,5 @@
 //! `shoal init`: founds a grid on this host.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,27 +7,15 @@ use serde_json::json;
 use sys::{RealClock, RealRandom};
 
 use super::Failure;
+use super::folders::Folders;
 use crate::config;
-use crate::founding::{Founding, ROOT_KEY_FILE, found};
+use crate::founding::{ROOT_KEY_FILE, found};
 
 /// Founds a grid on this host.
 #[derive(Args)]
 pub struct Init {
-    /// An existing, empty folder that becomes a drive; one a disk
-    #[arg(long = "drive", value_name = "PATH", required = true)]
-    drives: Vec<PathBuf>,
-    /// Where the configuration is written; must not exist yet
-    #[arg(long, value_name = "FILE", default_value = "shoal.toml")]
-    config: PathBuf,
-    /// Where the root key is written [default: shoal-root.key in each drive]
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Use folders that hold other files; those stay
-    #[arg(long)]
-    allow_not_empty: bool,
-    /// Use folders that share a file system; they count as one failure domain
-    #[arg(long)]
-    same_file_system_ok: bool,
+    #[command(flatten)]
+    folders: Folders,
     /// Print one JSON line instead of text
     #[arg(long)]
     json: bool,
@@ -40,35 +25,15 @@ impl Init {
     /// Runs to completion.
     pub async fn run(self) -> Result<(), Failure> {
         crate::logging::start("warn", config::LogFormat::Text);
-        // Made before anything else: a founding whose configuration cannot be written would print its keys to nobody.
-        let config_path = std::path::absolute(&self.config)?;
-        let mut config_file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&config_path).map_err(
-                |error| format!("{}: {error}; name another one with --config FILE", config_path.display()),
-            )?;
-        let absolute = |path: &PathBuf| std::path::absolute(path);
-        let order = Founding {
-            drives: self.drives.iter().map(absolute).collect::<Result<_, _>>()?,
-            key_file: self.key_file.as_ref().map(absolute).transpose()?,
-            allow_not_empty: self.allow_not_empty,
-            same_file_system_ok: self.same_file_system_ok,
-        };
-        let founded = match found(&order, Arc::new(RealClock), Arc::new(RealRandom)).await {
-            Ok(founded) => founded,
-            Err(error) => {
-                // Nothing was founded with it; a leftover would stand in the way of the next try.
-                let _ = std::fs::remove_file(&config_path);
-                return Err(error.into());
-            }
-        };
-        let text = config::template(&order.drives, order.key_file.as_deref(), None);
-        config_file.write_all(text.as_bytes())?;
-        config_file.sync_all()?;
+        let mut config = self.folders.new_config()?;
+        let order = self.folders.founding()?;
+        let founded = found(&order, Arc::new(RealClock), Arc::new(RealRandom)).await?;
+        config.write(&order, None)?;
         if self.json {
             return super::print_json(&json!({
                 "grid": founded.grid,
                 "node": founded.node,
-                "config": config_path,
+                "config": config.path(),
                 "key_files": founded.key_files,
                 "access_key": founded.access_key,
                 "secret_key": founded.secret_key,
@@ -93,7 +58,7 @@ impl Init {
             println!("({ROOT_KEY_FILE} beside the data does not protect against theft: docs/security.md)");
         }
         println!();
-        println!("Start it:  shoal serve --config {}", config_path.display());
+        println!("Start it:  shoal serve --config {}", config.path().display());
         Ok(())
     }
 }

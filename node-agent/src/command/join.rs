@@ -1,8 +1,6 @@
 //! `shoal join`: makes this host a member of a grid that exists.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +11,16 @@ use sys::{RealClock, RealRandom};
 use zeroize::Zeroizing;
 
 use super::Failure;
+use super::folders::Folders;
 use crate::config::{self, RPC_PORT_DEFAULT};
-use crate::founding::Founding;
+
 use crate::grid::{JoinBy, Joining, join, multicast_of, reachable};
 
 /// Makes this host a member of a grid.
 #[derive(Args)]
 pub struct Join {
-    /// An existing, empty folder that becomes a drive; one a disk
-    #[arg(long = "drive", value_name = "PATH", required = true)]
-    drives: Vec<PathBuf>,
+    #[command(flatten)]
+    folders: Folders,
     /// The ticket; other users of this host can see it here: better --ticket-file
     #[arg(long, value_name = "TICKET", required_unless_present_any = ["ticket_file", "pair"])]
     ticket: Option<String>,
@@ -44,18 +42,6 @@ pub struct Join {
     /// Seconds to go on asking where no member answers
     #[arg(long, default_value_t = 60)]
     patience: u64,
-    /// Where the configuration is written; must not exist yet
-    #[arg(long, value_name = "FILE", default_value = "shoal.toml")]
-    config: PathBuf,
-    /// Where the root key is written [default: shoal-root.key in each drive]
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Use folders that hold other files; those stay
-    #[arg(long)]
-    allow_not_empty: bool,
-    /// Use folders that share a file system; they count as one failure domain
-    #[arg(long)]
-    same_file_system_ok: bool,
     /// Print one JSON line instead of text
     #[arg(long)]
     json: bool,
@@ -83,18 +69,8 @@ impl Join {
             })),
         };
         let listen = self.rpc_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], RPC_PORT_DEFAULT)));
-        let config_path = std::path::absolute(&self.config)?;
-        let mut config_file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&config_path).map_err(
-                |error| format!("{}: {error}; name another one with --config FILE", config_path.display()),
-            )?;
-        let absolute = |path: &PathBuf| std::path::absolute(path);
-        let folders = Founding {
-            drives: self.drives.iter().map(absolute).collect::<Result<_, _>>()?,
-            key_file: self.key_file.as_ref().map(absolute).transpose()?,
-            allow_not_empty: self.allow_not_empty,
-            same_file_system_ok: self.same_file_system_ok,
-        };
+        let mut config = self.folders.new_config()?;
+        let folders = self.folders.founding()?;
         let order = Joining {
             folders,
             door,
@@ -104,24 +80,14 @@ impl Join {
             name: self.name.unwrap_or_else(crate::node::host_name),
             patience: Duration::from_secs(self.patience),
         };
-        let joined = match join(&order, Arc::new(RealClock), Arc::new(RealRandom)).await {
-            Ok(joined) => joined,
-            Err(error) => {
-                // Nothing became of it; a leftover would stand in the way of the next try.
-                let _ = std::fs::remove_file(&config_path);
-                return Err(error.into());
-            }
-        };
-        let rpc_listen = self.rpc_listen;
-        let text = config::template(&order.folders.drives, order.folders.key_file.as_deref(), rpc_listen);
-        config_file.write_all(text.as_bytes())?;
-        config_file.sync_all()?;
+        let joined = join(&order, Arc::new(RealClock), Arc::new(RealRandom)).await?;
+        config.write(&order.folders, self.rpc_listen)?;
         if self.json {
             return super::print_json(&json!({
                 "grid": joined.grid,
                 "node": joined.node,
                 "number": joined.number,
-                "config": config_path,
+                "config": config.path(),
                 "key_files": joined.key_files,
                 "warnings": joined.warnings,
             }));
@@ -131,7 +97,7 @@ impl Join {
         }
         println!("Node {} joined grid {} as member {}.", joined.node, joined.grid, joined.number);
         println!();
-        println!("Start it:  shoal serve --config {}", config_path.display());
+        println!("Start it:  shoal serve --config {}", config.path().display());
         Ok(())
     }
 }

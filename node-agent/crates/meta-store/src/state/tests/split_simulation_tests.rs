@@ -25,7 +25,7 @@ use crate::{Command, Outcome, WriteCondition};
 
 const SEEDS: u64 = 200;
 /// More than one step of a copy takes.
-const KEYS: u64 = 160;
+const KEYS: u64 = 100;
 const STEPS: u64 = 100;
 const ROOT: ShardId = ShardId(1);
 
@@ -160,7 +160,7 @@ impl Simulation {
         let key = self.random.below(KEYS);
         let text = key_text(key);
         // Uploads live on few keys, so that their steps meet.
-        let upload_key = 20 + 40 * self.random.below(4);
+        let upload_key = 10 + 25 * self.random.below(4);
         let upload = 50_000 + upload_key;
         let upload_text = key_text(upload_key);
         let second = (!number.is_multiple_of(3)).then(|| drive(u8::try_from(number % 6).unwrap()));
@@ -424,7 +424,9 @@ impl Simulation {
             self.check_ranges();
         }
         self.check_owners();
-        self.compare(0);
+        if self.seed.is_multiple_of(4) {
+            self.compare(0);
+        }
         self.map_child();
         self.finish();
     }

@@ -218,6 +218,33 @@ impl AdminNode {
         Ok(self.backup_job())
     }
 
+    /// Would the voters of every shard still decide, were this member gone at once?
+    fn may_lose(&self, node: NodeId) -> Result<(), AdminError> {
+        let list = self.parts.link.members().list();
+        let Some(list) = list else { return Ok(()) };
+        let Some(member) = list.list().member(node) else { return Ok(()) };
+        let view = self.parts.gossip.view();
+        let lives = |number: &u64| {
+            list.list().current().any(|other| {
+                let here = other.node == self.parts.identity.node;
+                other.number == *number && (here || view.liveness(other.node) == Liveness::Alive)
+            })
+        };
+        for voters in self.parts.meta.voters() {
+            let settled =
+                voters.iter().all(|voter| list.list().current().any(|other| other.number == *voter));
+            let left = voters.iter().filter(|voter| **voter != member.number && lives(voter)).count();
+            if !settled || voters.contains(&member.number) && left <= voters.len() / 2 {
+                return Err(AdminError::of(
+                    ErrorCode::Conflict,
+                    "without that node too few voters would be left to decide anything: wait until the others are up and vote \
+                     (`shoal node list`), then remove it; of two nodes, one goes on with `shoal grid continue-without`",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What an acknowledgement is worth now, in words.
     fn promise(&self, grid: &GridSnapshot) -> String {
         let domains = writable_domains(grid).len();
@@ -680,6 +707,7 @@ impl Node for AdminNode {
             if node == self.parts.identity.node {
                 return Err(AdminError::invalid("a node does not remove itself: ask another one"));
             }
+            self.may_lose(node)?;
             self.parts.registry.remove(node).await.map_err(|failure| of_registry(&failure))?;
             Ok(())
         }

@@ -283,6 +283,11 @@ impl MetaStore {
         root.map(|root| root.status()).map_or((Vec::new(), None), |status| (status.voters, status.leader))
     }
 
+    /// Who votes on each shard, as this node knows.
+    pub fn voters(&self) -> Vec<Vec<crate::VoterNumber>> {
+        self.inner.groups.read().values().map(|group| group.status().voters).collect()
+    }
+
     /// Does this node lead the shard? Background work on a shard is its leader's.
     pub fn leads(&self, shard: ShardId) -> bool {
         self.inner.groups.read().get(&shard).is_some_and(Group::leads)

@@ -1,0 +1,243 @@
+//! Boards are data: one TOML file each, with `inherit`. Tables of a board are laid over those of what it inherits, key by
+//! key; lists replace lists, but for keys that end in `+`, which append. Unknown keys are errors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// A chain of `inherit` longer than this is a circle.
+const INHERIT_MAX: usize = 8;
+
+/// One board.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// What people call it.
+    pub title: String,
+    /// How sure we are that it works.
+    pub support: Support,
+    /// Debian's name of the architecture.
+    pub architecture: Architecture,
+    /// Least RAM of its kind, MiB.
+    pub ram_mib: u32,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// How it starts.
+    pub boot: Boot,
+    /// What the agent as init must know of the hardware.
+    pub init: Init,
+    /// Packages beside the kernel, and which of their files the initramfs gets.
+    #[serde(default)]
+    pub files: Vec<PackageFile>,
+    /// How an emulator runs the image, where one can.
+    pub emulator: Option<Emulator>,
+    /// What else is worth saying.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// How sure we are that a board works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Support {
+    /// An emulator or a board passed the suite of hil-tests.
+    Tested,
+    /// The image is built; nobody has run it.
+    BuildOnly,
+}
+
+/// Debian's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// 64-bit ARM.
+    Arm64,
+    /// ARMv7 with hardware floating point.
+    Armhf,
+    /// 64-bit x86.
+    Amd64,
+}
+
+impl Architecture {
+    /// As Debian writes it.
+    pub const fn debian(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::Armhf => "armhf",
+            Self::Amd64 => "amd64",
+        }
+    }
+
+    /// The target that the agent is built for.
+    pub const fn rust_target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+            Self::Armhf => "armv7-unknown-linux-musleabihf",
+            Self::Amd64 => "x86_64-unknown-linux-musl",
+        }
+    }
+}
+
+/// The kernel and what of it the initramfs gets.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Debian's package that names the newest kernel of its kind.
+    pub package: String,
+    /// Command line, but for what the boot script adds.
+    pub command_line: String,
+    /// Modules by name; those that they need come with them.
+    pub modules: Vec<String>,
+    /// Parameters of modules: `i6300esb = "heartbeat=30"`.
+    #[serde(default)]
+    pub module_parameters: BTreeMap<String, String>,
+    /// Device trees, paths below the package's folder of them; none where the firmware brings one.
+    #[serde(default)]
+    pub device_trees: Vec<String>,
+}
+
+/// How the board starts.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// What finds the slot.
+    pub method: Method,
+    /// Where the boot script loads things: hexadecimal addresses by name.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, String>,
+}
+
+/// What finds the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// U-Boot runs `boot.scr` of the first partition.
+    UBootScript,
+}
+
+/// What the agent as init must know of the hardware.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Init {
+    /// Devices that the node's state is shown on.
+    pub consoles: Vec<String>,
+    /// Has it a hardware watchdog that a driver serves?
+    pub watchdog: bool,
+    /// Has it a clock that runs without power?
+    pub real_time_clock: bool,
+    /// Name in /sys/class/leds that shows the state.
+    #[serde(default)]
+    pub led: Option<String>,
+}
+
+/// A file of a package in the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageFile {
+    /// The package, of the board's architecture.
+    pub package: String,
+    /// Path in the package, without the first slash.
+    pub from: String,
+    /// Path in the initramfs; the same where it is not said.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// How QEMU runs the image.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emulator {
+    /// The program.
+    pub program: String,
+    /// Its machine and processor, before drives and networks.
+    pub arguments: Vec<String>,
+    /// Firmware: package and path in it.
+    #[serde(default)]
+    pub firmware: Option<PackageFile>,
+}
+
+/// Why a board cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// Reading failed.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong, with the line where it is known.
+        why: String,
+    },
+    /// Too long a chain.
+    #[error("{0}: `inherit` goes round in a circle")]
+    Circle(String),
+}
+
+impl Board {
+    /// Reads `NAME.toml` of a folder and all that it inherits.
+    pub fn load(folder: &Path, name: &str) -> Result<Self, BoardError> {
+        let whole = merged(folder, name, INHERIT_MAX)?;
+        let path = folder.join(format!("{name}.toml")).display().to_string();
+        Self::deserialize(whole).map_err(|error| BoardError::File { path, why: error.message().to_owned() })
+    }
+
+    /// Names of all boards of a folder: files whose names begin with `_` only serve to be inherited.
+    pub fn names(folder: &Path) -> std::io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if let Some(name) = name.strip_suffix(".toml")
+                && !name.starts_with('_')
+                && !name.contains('.')
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Every package that the image is made from.
+    pub fn packages(&self) -> Vec<&str> {
+        let firmware = self.emulator.iter().filter_map(|emulator| emulator.firmware.as_ref());
+        let mut packages: Vec<&str> = std::iter::once(self.kernel.package.as_str())
+            .chain(self.files.iter().chain(firmware).map(|file| file.package.as_str()))
+            .collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    }
+}
+
+fn merged(folder: &Path, name: &str, left: usize) -> Result<toml::Table, BoardError> {
+    let path = folder.join(format!("{name}.toml"));
+    let tell = |why: String| BoardError::File { path: path.display().to_string(), why };
+    let text = std::fs::read_to_string(&path).map_err(|error| tell(error.to_string()))?;
+    let mut own: toml::Table = toml::from_str(&text).map_err(|error| tell(error.to_string()))?;
+    let Some(parent) = own.remove("inherit") else { return Ok(own) };
+    let parent = parent.as_str().ok_or_else(|| tell("`inherit` names one board".to_owned()))?.to_owned();
+    let left = left.checked_sub(1).ok_or_else(|| BoardError::Circle(name.to_owned()))?;
+    let mut whole = merged(folder, &parent, left)?;
+    lay_over(&mut whole, own).map_err(tell)?;
+    Ok(whole)
+}
+
+fn lay_over(below: &mut toml::Table, above: toml::Table) -> Result<(), String> {
+    for (key, value) in above {
+        if let Some(list) = key.strip_suffix('+') {
+            let toml::Value::Array(more) = value else { return Err(format!("`{key}` must be a list")) };
+            match below.entry(list).or_insert_with(|| toml::Value::Array(Vec::new())) {
+                toml::Value::Array(there) => there.extend(more),
+                _ => return Err(format!("`{list}` is no list, so `{key}` cannot append to it")),
+            }
+            continue;
+        }
+        match (below.get_mut(&key), value) {
+            (Some(toml::Value::Table(there)), toml::Value::Table(more)) => lay_over(there, more)?,
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+    Ok(())
+}

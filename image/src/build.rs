@@ -1,0 +1,266 @@
+//! `shoal-image build`: from pinned packages and an agent to a card image, its hash, and the lists that go with it.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use disk_image::Window;
+use disk_image::card::{
+    BOOT_AT, BOOT_BYTES, BOOT_LABEL, IMAGE_BYTES, SECTOR_BYTES, SLOT_AT, SLOT_BYTES, SLOT_LABELS, partitions,
+};
+use disk_image::fat::{Volume, format};
+use disk_image::manifest::{
+    MANIFEST_FILE, MANIFEST_VERSION, Manifest, SIGNATURE_FILE, SlotFile, sha256_hex,
+};
+use disk_image::table::Table;
+
+use crate::board::{Architecture, Board, Method};
+use crate::documents;
+use crate::initramfs::{self, read};
+use crate::keys::{Signer, TRUSTED_VARIABLE};
+use crate::packages::Packages;
+use crate::{Failure, uboot};
+
+/// Of the finished image; the image is read once more than that by whoever flashes it.
+const ZSTD_LEVEL: i32 = 10;
+/// What people see first when they put the card into their computer.
+const READ_ME: &str = include_str!("../card-readme.txt");
+
+/// Builds the image of a board.
+#[derive(Args)]
+pub struct Build {
+    /// Name of the board: `shoal-image list` shows them
+    board: String,
+    /// The static agent for the board's architecture
+    #[arg(long, value_name = "FILE")]
+    agent: PathBuf,
+    /// Where the image and what belongs to it are written
+    #[arg(long, default_value = "target/image")]
+    out: PathBuf,
+    /// Where packages are kept
+    #[arg(long, default_value = "target/image/cache")]
+    cache: PathBuf,
+    /// Leave out the compressed form
+    #[arg(long)]
+    plain: bool,
+}
+
+/// A file of a volume.
+type Content = (String, Vec<u8>);
+
+impl Build {
+    /// Runs to completion.
+    pub fn run(&self, boards: &Path) -> Result<(), Failure> {
+        let board = Board::load(boards, &self.board)?;
+        let packages = Packages::new(boards, &self.cache)?;
+        check_agent(&self.agent, board.architecture)?;
+        let signer = Signer::find()?;
+        let slot = self.slot(&board, &packages, &signer)?;
+        let boot = boot_files(&board, &packages)?;
+        std::fs::create_dir_all(&self.out)?;
+        let path = self.out.join(format!("shoal-{}.img", self.board));
+        let half = self.out.join(format!("shoal-{}.img.half", self.board));
+        let _ = std::fs::remove_file(&half);
+        eprintln!("writing {}", path.display());
+        write_card(&half, &boot, &slot)?;
+        std::fs::rename(&half, &path)?;
+        let spdx = documents::spdx(&self.board, &board, packages.lock())?;
+        std::fs::write(path.with_extension("spdx.json"), spdx)?;
+        let plain = read(&path)?;
+        let mut hashes = vec![(path.clone(), sha256_hex(&plain))];
+        if !self.plain {
+            let packed_path = self.out.join(format!("shoal-{}.img.zst", self.board));
+            eprintln!("compressing to {}", packed_path.display());
+            let packed = zstd::encode_all(&plain[..], ZSTD_LEVEL)?;
+            std::fs::write(&packed_path, &packed)?;
+            let manifest = documents::imager(&self.board, &board, &plain, &packed)?;
+            std::fs::write(path.with_extension("rpi-imager.json"), manifest)?;
+            hashes.push((packed_path, sha256_hex(&packed)));
+        }
+        let lines: String = hashes
+            .iter()
+            .map(|(path, hash)| {
+                format!("{hash}  {}\n", path.file_name().unwrap_or_default().to_string_lossy())
+            })
+            .collect();
+        std::fs::write(path.with_extension("sha256"), &lines)?;
+        for (path, hash) in &hashes {
+            let mib = std::fs::metadata(path)?.len() as f64 / f64::from(1 << 20);
+            println!("{}  {mib:.1} MiB  sha256 {hash}", path.display());
+        }
+        if signer.development {
+            println!("Signed by a key for development: not for release (docs/boards.md).");
+        }
+        Ok(())
+    }
+
+    /// Kernel, device trees, initramfs, and the signed list of them.
+    fn slot(&self, board: &Board, packages: &Packages, signer: &Signer) -> Result<Vec<Content>, Failure> {
+        let root = packages.unpacked(&board.kernel.package, board.architecture)?;
+        let kernel = kernel_of(&root)?;
+        let kernel = if packed(board) { gzip(&kernel)? } else { kernel };
+        eprintln!("packing the initramfs");
+        let mut trusted = vec![signer.key.public().to_text()];
+        trusted.extend(std::env::var(TRUSTED_VARIABLE).unwrap_or_default().lines().map(str::to_owned));
+        let parts = initramfs::Parts {
+            name: &self.board,
+            board,
+            version: env!("CARGO_PKG_VERSION"),
+            agent: &self.agent,
+            trusted_keys: &trusted,
+        };
+        let mut files = vec![
+            ("kernel".to_owned(), kernel),
+            ("initramfs".to_owned(), initramfs::build(&parts, packages)?),
+            (
+                "command_line.env".to_owned(),
+                format!("command_line={}\n", board.kernel.command_line).into_bytes(),
+            ),
+        ];
+        for tree in &board.kernel.device_trees {
+            files.push((format!("dtb/{tree}"), read(&device_tree(&root, tree)?)?));
+        }
+        let manifest = Manifest {
+            format: MANIFEST_VERSION,
+            board: self.board.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            development: signer.development,
+            files: files.iter().map(|(path, content)| SlotFile::of(path, content)).collect(),
+        };
+        let text = manifest.to_text();
+        let comment = format!("board {} version {}", manifest.board, manifest.version);
+        files.push((SIGNATURE_FILE.to_owned(), signer.key.sign(&text, &comment).into_bytes()));
+        files.push((MANIFEST_FILE.to_owned(), text.into_bytes()));
+        Ok(files)
+    }
+}
+
+/// 64-bit ARM kernels come unpacked; U-Boot reads a packed one from a card in half the time.
+fn packed(board: &Board) -> bool {
+    board.architecture == Architecture::Arm64
+}
+
+fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failure> {
+    let mut files = vec![("READ-ME.txt".to_owned(), READ_ME.replace('\n', "\r\n").into_bytes())];
+    match board.boot.method {
+        Method::UBootScript => {
+            let tree = board.kernel.device_trees.first().map(|name| format!("dtb/{name}"));
+            let script = uboot::script(&board.boot.addresses, packed(board), tree.as_deref())?;
+            files.push(("boot.scr".to_owned(), uboot::wrap(&script)));
+        }
+    }
+    for package in board.packages() {
+        let root = packages.unpacked(package, board.architecture)?;
+        let documents = root.join("usr/share/doc");
+        for entry in std::fs::read_dir(&documents).into_iter().flatten() {
+            let entry = entry?;
+            let copyright = entry.path().join("copyright");
+            // Some of these are links to the one of another package of the same source.
+            if copyright.is_file() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                files.push((format!("licences/{name}.txt"), read(&copyright)?));
+            }
+        }
+    }
+    files.push(("licences/shoal.txt".to_owned(), include_bytes!("../../LICENSE").to_vec()));
+    files.sort();
+    files.dedup_by(|left, right| left.0 == right.0);
+    Ok(files)
+}
+
+fn write_card(path: &Path, boot: &[Content], slot: &[Content]) -> Result<(), Failure> {
+    let mut card = File::options().read(true).write(true).create_new(true).open(path)?;
+    card.set_len(IMAGE_BYTES)?;
+    // From the content, so that two images differ and one image is always the same.
+    let id = slot.iter().chain(boot).fold(0, |id, (name, content)| {
+        id ^ crc32fast::hash(name.as_bytes()).rotate_left(1) ^ crc32fast::hash(content)
+    });
+    let mut table = Table::new(id);
+    for (index, partition) in partitions().into_iter().enumerate() {
+        table.add(index, partition)?;
+    }
+    table.write(&mut card)?;
+    for sector in uboot::STATE_SECTORS {
+        card.seek(SeekFrom::Start(sector * SECTOR_BYTES))?;
+        card.write_all(&uboot::state(&[("slot", "a"), ("trial", ""), ("tries", "0")]))?;
+    }
+    volume(&mut card, BOOT_AT, BOOT_BYTES, BOOT_LABEL, id, boot)?;
+    for (number, (at, label)) in SLOT_AT.into_iter().zip(SLOT_LABELS).enumerate() {
+        volume(&mut card, at, SLOT_BYTES, label, id.wrapping_add(1 + number as u32), slot)?;
+    }
+    card.sync_all()?;
+    Ok(())
+}
+
+fn volume(
+    card: &mut File,
+    at: u64,
+    bytes: u64,
+    label: &str,
+    id: u32,
+    files: &[Content],
+) -> Result<(), Failure> {
+    format(&mut Window::new(&mut *card, at, bytes), bytes, label, id)?;
+    let volume = Volume::open(Window::new(&mut *card, at, bytes))?;
+    for (path, content) in files {
+        let told = |error: std::io::Error| -> Failure {
+            format!("{path} ({} KiB) does not go onto volume {label}: {error}", content.len() >> 10).into()
+        };
+        volume.write(path, &content[..]).map_err(told)?;
+    }
+    volume.finish()?;
+    Ok(())
+}
+
+fn kernel_of(root: &Path) -> Result<Vec<u8>, Failure> {
+    let boot = root.join("boot");
+    let entries = std::fs::read_dir(&boot).map_err(|error| format!("{}: {error}", boot.display()))?;
+    let kernel = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"));
+    read(&kernel.ok_or("the kernel's package holds no vmlinuz")?.path())
+}
+
+fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {
+    let above = root.join("usr/lib");
+    let folder = std::fs::read_dir(&above)?
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().starts_with("linux-image-"));
+    Ok(folder.ok_or("the kernel's package holds no device trees")?.path().join(tree))
+}
+
+/// By the program that every Debian has: the same bytes for the same input, without name and time.
+fn gzip(content: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut child =
+        Command::new("gzip").args(["-9", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().ok_or("gzip takes no input")?;
+    let output = std::thread::scope(|scope| {
+        let writer = scope.spawn(move || input.write_all(content));
+        let output = child.wait_with_output();
+        writer.join().map_err(|_| std::io::Error::other("the thread that feeds gzip panicked"))??;
+        output
+    })?;
+    if output.status.success() { Ok(output.stdout) } else { Err("gzip failed".into()) }
+}
+
+/// An agent of the wrong kind would be noticed only on the board.
+fn check_agent(path: &Path, architecture: Architecture) -> Result<(), Failure> {
+    let content = read(path)?;
+    let wanted: (u8, u16) = match architecture {
+        Architecture::Arm64 => (2, 183),
+        Architecture::Armhf => (1, 40),
+        Architecture::Amd64 => (2, 62),
+    };
+    let header = content.get(..20).filter(|header| header.starts_with(b"\x7fELF"));
+    let found = header.map(|header| (header[4], u16::from_le_bytes([header[18], header[19]])));
+    if found == Some(wanted) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is no program for {}: build it with `just cross {}`",
+        path.display(),
+        architecture.debian(),
+        architecture.rust_target().split('-').next().unwrap_or_default()
+    )
+    .into())
+}

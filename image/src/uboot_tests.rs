@@ -1,0 +1,38 @@
+use std::collections::BTreeMap;
+
+use crate::uboot::{script, state, wrap};
+
+#[test]
+fn the_header_says_what_follows() {
+    let wrapped = wrap("echo hello\n");
+    let number = |at: usize| u32::from_be_bytes(wrapped[at..at + 4].try_into().expect("four bytes"));
+    assert_eq!(number(0), 0x2705_1956);
+    assert_eq!(number(12) as usize, wrapped.len() - 64);
+    assert_eq!(number(24), crc32fast::hash(&wrapped[64..]));
+    let mut header = wrapped[..64].to_vec();
+    header[4..8].fill(0);
+    assert_eq!(number(4), crc32fast::hash(&header));
+    assert_eq!(number(64), 11);
+    assert_eq!(&wrapped[72..], b"echo hello\n");
+}
+
+#[test]
+fn the_state_begins_with_its_crc() {
+    let copy = state(&[("slot", "a"), ("trial", ""), ("tries", "0")]);
+    assert_eq!(copy[..4], crc32fast::hash(&copy[4..]).to_le_bytes());
+    assert!(copy[4..].starts_with(b"slot=a\0trial=\0tries=0\0\0"));
+}
+
+#[test]
+fn a_script_needs_all_addresses_and_no_others() {
+    let mut addresses: BTreeMap<String, String> =
+        ["kernel", "initramfs", "packed", "scratch"].map(|name| (name.to_owned(), "0x40000000".to_owned())).into();
+    let text = script(&addresses, true, None).expect("complete");
+    assert!(text.contains("booti") && text.contains("shoal.slot="));
+    assert!(script(&addresses, false, Some("a.dtb")).expect("complete").contains("bootz"));
+    addresses.insert("ramdisk".to_owned(), "1".to_owned());
+    assert!(script(&addresses, true, None).expect_err("unknown").contains("ramdisk"));
+    addresses.remove("ramdisk");
+    addresses.remove("packed");
+    assert!(script(&addresses, true, None).expect_err("missing").contains("packed"));
+}

@@ -120,7 +120,7 @@ impl Build {
             ),
         ];
         for tree in &board.kernel.device_trees {
-            files.push((format!("dtb/{tree}"), read(&device_tree(&root, tree)?)?));
+            files.push((format!("dtb-{}", file_name(tree)), read(&device_tree(&root, tree)?)?));
         }
         let manifest = Manifest {
             format: MANIFEST_VERSION,
@@ -146,27 +146,28 @@ fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failur
     let mut files = vec![("READ-ME.txt".to_owned(), READ_ME.replace('\n', "\r\n").into_bytes())];
     match board.boot.method {
         Method::UBootScript => {
-            let tree = board.kernel.device_trees.first().map(|name| format!("dtb/{name}"));
+            let tree = board.kernel.device_trees.first().map(|name| format!("dtb-{}", file_name(name)));
             let script = uboot::script(&board.boot.addresses, packed(board), tree.as_deref())?;
             files.push(("boot.scr".to_owned(), uboot::wrap(&script)));
         }
     }
+    let mut licences = format!("Shoal\n\n{}", include_str!("../../LICENSE"));
     for package in board.packages() {
         let root = packages.unpacked(package, board.architecture)?;
         let documents = root.join("usr/share/doc");
-        for entry in std::fs::read_dir(&documents).into_iter().flatten() {
-            let entry = entry?;
-            let copyright = entry.path().join("copyright");
+        let mut folders: Vec<_> = std::fs::read_dir(&documents).into_iter().flatten().collect::<Result<_, _>>()?;
+        folders.sort_by_key(std::fs::DirEntry::file_name);
+        for folder in folders {
+            let copyright = folder.path().join("copyright");
             // Some of these are links to the one of another package of the same source.
             if copyright.is_file() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                files.push((format!("licences/{name}.txt"), read(&copyright)?));
+                let text = String::from_utf8_lossy(&read(&copyright)?).into_owned();
+                licences.push_str(&format!("\n\n==== {}\n\n{text}", folder.file_name().to_string_lossy()));
             }
         }
     }
-    files.push(("licences/shoal.txt".to_owned(), include_bytes!("../../LICENSE").to_vec()));
+    files.push(("LICENCES.txt".to_owned(), licences.into_bytes()));
     files.sort();
-    files.dedup_by(|left, right| left.0 == right.0);
     Ok(files)
 }
 
@@ -219,6 +220,11 @@ fn kernel_of(root: &Path) -> Result<Vec<u8>, Failure> {
     let entries = std::fs::read_dir(&boot).map_err(|error| format!("{}: {error}", boot.display()))?;
     let kernel = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"));
     read(&kernel.ok_or("the kernel's package holds no vmlinuz")?.path())
+}
+
+/// Volumes have no folders.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {

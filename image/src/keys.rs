@@ -52,7 +52,7 @@ fn development_path() -> Result<PathBuf, Failure> {
 
 fn make(path: &std::path::Path) -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed)?;
+    getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;

@@ -40,22 +40,17 @@ impl<T: Read + Write + Seek> Volume<T> {
         Ok(Self { inner: FileSystem::new(volume, FsOptions::new().update_accessed_date(false))? })
     }
 
-    /// Writes a file, in folders made as needed, over one that is there.
-    pub fn write(&self, path: &str, mut content: impl Read) -> io::Result<u64> {
-        let mut folder = self.inner.root_dir();
-        let mut names = path.split('/').peekable();
-        while let Some(name) = names.next() {
-            if names.peek().is_some() {
-                folder = folder.create_dir(name)?;
-                continue;
-            }
-            let mut file = folder.create_file(name)?;
-            file.truncate()?;
-            let written = io::copy(&mut content, &mut file)?;
-            file.flush()?;
-            return Ok(written);
+    /// Writes a file in the top folder, over one that is there. There are no others: what the library writes as the entries
+    /// `.` and `..` of a folder has long names, and checkers take that for damage.
+    pub fn write(&self, name: &str, mut content: impl Read) -> io::Result<u64> {
+        if name.is_empty() || name.contains('/') {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "files stand in the top folder and have a name"));
         }
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a name"))
+        let mut file = self.inner.root_dir().create_file(name)?;
+        file.truncate()?;
+        let written = io::copy(&mut content, &mut file)?;
+        file.flush()?;
+        Ok(written)
     }
 
     /// The content of a file; nothing where there is none.
@@ -92,8 +87,9 @@ impl<T: Read + Write + Seek> Volume<T> {
         self.inner.root_dir().iter().map(|entry| Ok(entry?.file_name())).collect()
     }
 
-    /// Writes what is not written yet.
+    /// Writes what is not written yet, and how much is free.
     pub fn finish(self) -> io::Result<()> {
+        self.inner.stats()?;
         self.inner.unmount()
     }
 

@@ -18,7 +18,7 @@ pub const SEED_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// What a flashed card tells its board.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Seed {
     /// What `shoal.toml` on the BOOT volume would say.
     #[serde(skip_serializing_if = "Option::is_none")]

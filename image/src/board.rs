@@ -126,9 +126,6 @@ pub struct Init {
     pub watchdog: bool,
     /// Has it a clock that runs without power?
     pub real_time_clock: bool,
-    /// Name in /sys/class/leds that shows the state.
-    #[serde(default)]
-    pub led: Option<String>,
 }
 
 /// A file of a package in the initramfs.

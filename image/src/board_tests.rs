@@ -73,7 +73,9 @@ fn mistakes_are_told() {
         ("append.toml", "inherit = \"unknown\"\n\"title+\" = [\"x\"]\n"),
     ];
     let folder = folder(&files);
-    for (name, expected) in [("unknown", "colour"), ("circle", "circle"), ("orphan", "nobody"), ("append", "no list")] {
+    for (name, expected) in
+        [("unknown", "colour"), ("circle", "circle"), ("orphan", "nobody"), ("append", "no list")]
+    {
         let error = Board::load(folder.path(), name).expect_err("refused").to_string();
         assert!(error.contains(expected), "{name}: {error}");
     }

@@ -11,9 +11,7 @@ use disk_image::card::{
     BOOT_AT, BOOT_BYTES, BOOT_LABEL, IMAGE_BYTES, SECTOR_BYTES, SLOT_AT, SLOT_BYTES, SLOT_LABELS, partitions,
 };
 use disk_image::fat::{Volume, format};
-use disk_image::manifest::{
-    MANIFEST_FILE, MANIFEST_VERSION, Manifest, SIGNATURE_FILE, SlotFile, sha256_hex,
-};
+use disk_image::manifest::{MANIFEST_FILE, MANIFEST_VERSION, Manifest, SIGNATURE_FILE, SlotFile, sha256_hex};
 use disk_image::table::Table;
 
 use crate::board::{Architecture, Board, Method};
@@ -155,7 +153,8 @@ fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failur
     for package in board.packages() {
         let root = packages.unpacked(package, board.architecture)?;
         let documents = root.join("usr/share/doc");
-        let mut folders: Vec<_> = std::fs::read_dir(&documents).into_iter().flatten().collect::<Result<_, _>>()?;
+        let mut folders: Vec<_> =
+            std::fs::read_dir(&documents).into_iter().flatten().collect::<Result<_, _>>()?;
         folders.sort_by_key(std::fs::DirEntry::file_name);
         for folder in folders {
             let copyright = folder.path().join("copyright");

@@ -80,8 +80,7 @@ impl Tree {
 fn append(out: &mut Vec<u8>, inode: u32, name: &str, mode: u32, content: &[u8], device: (u32, u32)) {
     // inode, mode, user, group, links, time, length, device major and minor, own major and minor, name length, checksum
     let length = content.len() as u32;
-    let fields =
-        [inode, mode, 0, 0, 1, 0, length, 0, 0, device.0, device.1, name.len() as u32 + 1, 0];
+    let fields = [inode, mode, 0, 0, 1, 0, length, 0, 0, device.0, device.1, name.len() as u32 + 1, 0];
     out.extend_from_slice(MAGIC.as_bytes());
     for field in fields {
         out.extend_from_slice(format!("{field:08x}").as_bytes());

@@ -38,7 +38,14 @@ fn cpio_agrees() {
     let text = String::from_utf8(output.stdout).expect("text");
     let modes: Vec<&str> = text.lines().map(|line| &line[..10]).collect();
     let expected = [
-        "drwxr-xr-x", "lrwxrwxrwx", "drwxr-xr-x", "crw-------", "drwxr-xr-x", "drwxr-xr-x", "-rw-r--r--", "-rwxr-xr-x",
+        "drwxr-xr-x",
+        "lrwxrwxrwx",
+        "drwxr-xr-x",
+        "crw-------",
+        "drwxr-xr-x",
+        "drwxr-xr-x",
+        "-rw-r--r--",
+        "-rwxr-xr-x",
     ];
     assert_eq!(modes, expected);
     assert!(text.contains("bin/sh -> busybox") && text.contains("etc/deep/name"));

@@ -103,7 +103,10 @@ pub fn lines(boards: &Path, markdown: bool) -> Result<Vec<String>, Failure> {
         let architecture = board.architecture.debian();
         lines.push(if markdown {
             let notes = board.notes.join(" ");
-            format!("| `{name}` | {} | {architecture} | {} MiB | {support} | {notes} |", board.title, board.ram_mib)
+            format!(
+                "| `{name}` | {} | {architecture} | {} MiB | {support} | {notes} |",
+                board.title, board.ram_mib
+            )
         } else {
             format!("{name:18} {architecture:6} {support:11} {}", board.title)
         });
@@ -112,7 +115,9 @@ pub fn lines(boards: &Path, markdown: bool) -> Result<Vec<String>, Failure> {
 }
 
 fn identifier(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect()
+    name.chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' })
+        .collect()
 }
 
 /// `20261127T021500Z` → `2026-11-27T02:15:00Z`.

@@ -13,13 +13,16 @@ use crate::packages::Packages;
 /// Best of what the kernel unpacks; the build is not in a hurry, the boot is.
 const ZSTD_LEVEL: i32 = 19;
 /// Programs of busybox that init calls by name.
-const BUSYBOX_PROGRAMS: [&str; 4] = ["sh", "ip", "udhcpc", "udhcpc6"];
+const BUSYBOX_PROGRAMS: [&str; 3] = ["ip", "udhcpc", "blockdev"];
+/// The agent under another name: what the DHCP client calls.
+const NETWORK_EVENT: &str = "usr/bin/shoal-network-event";
 
 /// What init is told; read by the crate `board` as `/etc/shoal/board.toml`.
 #[derive(Serialize)]
 struct InitFile<'a> {
     board: &'a str,
     version: &'a str,
+    not_before: i64,
     modules: Vec<ModuleLine>,
     trusted_keys: &'a [String],
     #[serde(flatten)]
@@ -59,6 +62,7 @@ pub fn build(parts: &Parts<'_>, packages: &Packages) -> Result<Vec<u8>, Failure>
     }
     tree.program("init", read(parts.agent)?);
     tree.link("usr/bin/shoal", "/init");
+    tree.link(NETWORK_EVENT, "/init");
     let architecture = parts.board.architecture;
     for file in &parts.board.files {
         let root = packages.unpacked(&file.package, architecture)?;
@@ -79,12 +83,21 @@ pub fn build(parts: &Parts<'_>, packages: &Packages) -> Result<Vec<u8>, Failure>
     let init = InitFile {
         board: parts.name,
         version: parts.version,
+        not_before: not_before(&packages.lock().day)?,
         modules: lines,
         trusted_keys: parts.trusted_keys,
         init: &parts.board.init,
     };
     tree.file("etc/shoal/board.toml", toml::to_string(&init)?.into_bytes());
     Ok(zstd::encode_all(&tree.archive()[..], ZSTD_LEVEL)?)
+}
+
+/// The day of the pins (`20261121T091544Z`) in seconds since 1970: no clock shows less.
+fn not_before(day: &str) -> Result<i64, Failure> {
+    let form = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let time =
+        time::PrimitiveDateTime::parse(day, &form).map_err(|error| format!("the lock's day: {error}"))?;
+    Ok(time.assume_utc().unix_timestamp())
 }
 
 /// Follows links inside the unpacked package, never out of it.

@@ -27,12 +27,16 @@ impl Signer {
     /// From the environment, else the development key of this user.
     pub fn find() -> Result<Self, Failure> {
         if let Ok(text) = std::env::var(KEY_VARIABLE) {
-            let key = SigningKey::from_seed(&seed_of(&text).ok_or(format!("${KEY_VARIABLE} must be 64 hexadecimal digits"))?)?;
+            let key = SigningKey::from_seed(
+                &seed_of(&text).ok_or(format!("${KEY_VARIABLE} must be 64 hexadecimal digits"))?,
+            )?;
             return Ok(Self { key, development: false });
         }
         let path = development_path()?;
         let seed = match std::fs::read_to_string(&path) {
-            Ok(text) => seed_of(&text).ok_or_else(|| format!("{}: not 64 hexadecimal digits", path.display()))?,
+            Ok(text) => {
+                seed_of(&text).ok_or_else(|| format!("{}: not 64 hexadecimal digits", path.display()))?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&path)?,
             Err(error) => return Err(format!("{}: {error}", path.display()).into()),
         };
@@ -47,7 +51,9 @@ fn seed_of(text: &str) -> Option<[u8; 32]> {
 fn development_path() -> Result<PathBuf, Failure> {
     let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
-    Ok(base.ok_or("neither $XDG_CONFIG_HOME nor $HOME is set: nowhere to keep a signing key")?.join("shoal/image-signing.key"))
+    Ok(base
+        .ok_or("neither $XDG_CONFIG_HOME nor $HOME is set: nowhere to keep a signing key")?
+        .join("shoal/image-signing.key"))
 }
 
 fn make(path: &std::path::Path) -> Result<[u8; 32], Failure> {

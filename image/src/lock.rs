@@ -73,7 +73,11 @@ impl Lock {
     }
 
     /// All packages of an architecture by name.
-    fn packages(&self, release: &str, architecture: Architecture) -> Result<BTreeMap<String, Stanza>, Failure> {
+    fn packages(
+        &self,
+        release: &str,
+        architecture: Architecture,
+    ) -> Result<BTreeMap<String, Stanza>, Failure> {
         let mut stanzas = BTreeMap::new();
         for component in COMPONENTS {
             let path = format!("{component}/binary-{}/Packages.xz", architecture.debian());
@@ -96,7 +100,9 @@ fn pin(name: &str, stanzas: &BTreeMap<String, Stanza>) -> Result<Pin, Failure> {
     let named = get(name)?;
     let points_to = named.get("Depends").filter(|_| name.starts_with("linux-image-")).and_then(|depends| {
         depends.split([',', '|']).filter_map(|part| part.split_whitespace().next()).find(|part| {
-            part.starts_with("linux-image-") && part.chars().any(|letter| letter.is_ascii_digit()) && *part != name
+            part.starts_with("linux-image-")
+                && part.chars().any(|letter| letter.is_ascii_digit())
+                && *part != name
         })
     });
     let stanza = points_to.map_or(Ok(named), get)?;
@@ -130,7 +136,8 @@ fn hash_of(release: &str, path: &str) -> Option<String> {
 
 /// The day of a release file, as the archive of all files names it.
 fn day_of(release: &str) -> Result<String, Failure> {
-    let date = release.lines().find_map(|line| line.strip_prefix("Date: ")).ok_or("the release has no date")?;
+    let date =
+        release.lines().find_map(|line| line.strip_prefix("Date: ")).ok_or("the release has no date")?;
     let output = output(Command::new("date").args(["-u", "+%Y%m%dT%H%M%SZ", "-d", date]))?;
     Ok(String::from_utf8(output)?.trim().to_owned())
 }

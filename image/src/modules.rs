@@ -29,7 +29,8 @@ impl Modules {
     pub fn load(root: &Path) -> Result<Self, Failure> {
         let above = [root.join("usr/lib/modules"), root.join("lib/modules")];
         let above = above.iter().find(|path| path.is_dir()).ok_or("the kernel's package holds no modules")?;
-        let version = std::fs::read_dir(above)?.next().ok_or("the kernel's package holds no modules")??.file_name();
+        let version =
+            std::fs::read_dir(above)?.next().ok_or("the kernel's package holds no modules")??.file_name();
         let folder = above.join(&version);
         if !folder.join("modules.dep").exists() {
             let base = above.parent().and_then(Path::parent).unwrap_or(root);
@@ -39,7 +40,11 @@ impl Modules {
             let path = folder.join(name);
             std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
         };
-        Ok(Self { needs: parse_needs(&read("modules.dep")?), builtin: parse_builtin(&read("modules.builtin")?), folder })
+        Ok(Self {
+            needs: parse_needs(&read("modules.dep")?),
+            builtin: parse_builtin(&read("modules.builtin")?),
+            folder,
+        })
     }
 
     /// The files that `names` need, in the order of loading; a name that is built into the kernel needs none.
@@ -72,7 +77,9 @@ pub fn name_of(path: &str) -> String {
 /// modules.dep: `PATH: PATH…`.
 pub fn parse_needs(text: &str) -> BTreeMap<String, Vec<String>> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
-    lines.map(|(path, needs)| (path.to_owned(), needs.split_whitespace().map(str::to_owned).collect())).collect()
+    lines
+        .map(|(path, needs)| (path.to_owned(), needs.split_whitespace().map(str::to_owned).collect()))
+        .collect()
 }
 
 /// modules.builtin: a path a line.

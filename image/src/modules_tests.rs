@@ -16,7 +16,8 @@ fn names(list: &[&str]) -> Vec<String> {
 fn what_is_needed_comes_before_what_needs_it_and_once() {
     let needs = parse_needs(DEP);
     let builtin = parse_builtin("kernel/drivers/virtio/virtio_pci.ko\n");
-    let order = ordered(&needs, &builtin, &names(&["virtio_pci", "ext4", "jbd2", "virtio-rng"])).expect("all known");
+    let order =
+        ordered(&needs, &builtin, &names(&["virtio_pci", "ext4", "jbd2", "virtio-rng"])).expect("all known");
     let order: Vec<&str> = order.iter().map(|module| module.name.as_str()).collect();
     assert_eq!(order, ["crc16", "mbcache", "jbd2", "ext4", "virtio_rng"]);
 }

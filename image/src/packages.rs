@@ -64,7 +64,9 @@ impl Lock {
     pub fn pin(&self, name: &str, architecture: Architecture) -> Result<&Pin, Failure> {
         self.package
             .iter()
-            .find(|pin| pin.name == name && [architecture.debian(), "all"].contains(&pin.architecture.as_str()))
+            .find(|pin| {
+                pin.name == name && [architecture.debian(), "all"].contains(&pin.architecture.as_str())
+            })
             .ok_or_else(|| {
                 let architecture = architecture.debian();
                 format!("{name}:{architecture} is not pinned in {LOCK_FILE}: run `just image-lock`").into()

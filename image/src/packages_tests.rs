@@ -25,13 +25,16 @@ fn a_pin_is_found_by_name_and_architecture() {
     let lock: Lock = toml::from_str(LOCK).expect("a lock");
     assert_eq!(lock.pin("busybox-static", Architecture::Arm64).expect("pinned").version, "1");
     assert_eq!(lock.pin("u-boot-qemu", Architecture::Armhf).expect("for all").version, "2");
-    let error = lock.pin("busybox-static", Architecture::Armhf).expect_err("another architecture").to_string();
+    let error =
+        lock.pin("busybox-static", Architecture::Armhf).expect_err("another architecture").to_string();
     assert!(error.contains("image-lock"), "{error}");
 }
 
 #[test]
 fn the_mirror_is_the_hosts_own() {
-    let old = "# deb http://old.example/debian x\ndeb [signed-by=/k] http://one.example/debian/ trixie main\n".to_owned();
+    let old =
+        "# deb http://old.example/debian x\ndeb [signed-by=/k] http://one.example/debian/ trixie main\n"
+            .to_owned();
     let new = "Types: deb\nURIs: https://two.example/debian\nSuites: trixie\n".to_owned();
     assert_eq!(mirror_of(&[old.clone(), new.clone()]).as_deref(), Some("http://one.example/debian"));
     assert_eq!(mirror_of(&[new]).as_deref(), Some("https://two.example/debian"));

@@ -51,7 +51,11 @@ pub fn state(variables: &[(&str, &str)]) -> [u8; STATE_BYTES] {
 }
 
 /// The boot script of a board: picks the slot, loads it, starts it, and falls back.
-pub fn script(addresses: &BTreeMap<String, String>, packed: bool, device_tree: Option<&str>) -> Result<String, String> {
+pub fn script(
+    addresses: &BTreeMap<String, String>,
+    packed: bool,
+    device_tree: Option<&str>,
+) -> Result<String, String> {
     for name in ADDRESSES {
         if !addresses.contains_key(name) {
             return Err(format!("`[boot.addresses]` lacks `{name}`"));
@@ -103,7 +107,10 @@ for this in ${{order}}; do
         Some(path) => format!(
             "load ${{devtype}} ${{devnum}}:${{part}} ${{fdt_addr_r}} {path} && setenv tree ${{fdt_addr_r}}"
         ),
-        None => "if test -n \"${fdt_addr}\"; then setenv tree ${fdt_addr}; else setenv tree ${fdtcontroladdr}; fi".to_owned(),
+        None => {
+            "if test -n \"${fdt_addr}\"; then setenv tree ${fdt_addr}; else setenv tree ${fdtcontroladdr}; fi"
+                .to_owned()
+        }
     };
     let (load, start) = if packed {
         ("load ${devtype} ${devnum}:${part} ${at_packed} kernel && unzip ${at_packed} ${at_kernel}", "booti")

@@ -25,8 +25,9 @@ fn the_state_begins_with_its_crc() {
 
 #[test]
 fn a_script_needs_all_addresses_and_no_others() {
-    let mut addresses: BTreeMap<String, String> =
-        ["kernel", "initramfs", "packed", "scratch"].map(|name| (name.to_owned(), "0x40000000".to_owned())).into();
+    let mut addresses: BTreeMap<String, String> = ["kernel", "initramfs", "packed", "scratch"]
+        .map(|name| (name.to_owned(), "0x40000000".to_owned()))
+        .into();
     let text = script(&addresses, true, None).expect("complete");
     assert!(text.contains("booti") && text.contains("shoal.slot="));
     assert!(script(&addresses, false, Some("a.dtb")).expect("complete").contains("bootz"));

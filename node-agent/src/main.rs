@@ -1,4 +1,4 @@
-//! `shoal`: server and command line in one executable.
+//! `shoal`: server, command line, and init of a board in one executable.
 
 mod access_log;
 mod admin_node;
@@ -20,5 +20,6 @@ mod records;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    command::run()
+    let agent = board::Agent { label_file: chunk_store::label::LABEL_FILE, s3_port: config::S3_PORT_DEFAULT };
+    board::run_if_called(agent).unwrap_or_else(command::run)
 }

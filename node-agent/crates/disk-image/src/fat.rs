@@ -15,7 +15,10 @@ pub fn format<T: Read + Write + Seek>(volume: &mut T, bytes: u64, label: &str, i
     let mut padded = [b' '; 11];
     let label = label.as_bytes();
     if label.len() > padded.len() || !label.is_ascii() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a volume label has at most 11 ASCII letters"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a volume label has at most 11 ASCII letters",
+        ));
     }
     padded[..label.len()].copy_from_slice(label);
     let sectors = u32::try_from(bytes / SECTOR_BYTES)
@@ -44,7 +47,10 @@ impl<T: Read + Write + Seek> Volume<T> {
     /// `.` and `..` of a folder has long names, and checkers take that for damage.
     pub fn write(&self, name: &str, mut content: impl Read) -> io::Result<u64> {
         if name.is_empty() || name.contains('/') {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "files stand in the top folder and have a name"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "files stand in the top folder and have a name",
+            ));
         }
         let mut file = self.inner.root_dir().create_file(name)?;
         file.truncate()?;
@@ -94,8 +100,8 @@ impl<T: Read + Write + Seek> Volume<T> {
     }
 
     fn bytes(&self) -> u64 {
-        self.inner.stats().map_or(u64::MAX, |stats| {
-            u64::from(stats.total_clusters()) * u64::from(stats.cluster_size())
-        })
+        self.inner
+            .stats()
+            .map_or(u64::MAX, |stats| u64::from(stats.total_clusters()) * u64::from(stats.cluster_size()))
     }
 }

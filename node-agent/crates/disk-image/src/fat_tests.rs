@@ -73,7 +73,8 @@ fn files_stand_in_the_top_folder() {
 fn fsck_agrees() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("volume");
-    std::fs::write(&path, made(&[("A long name.txt", b"text"), ("kernel", &[1; 3_000_000])])).expect("written");
+    std::fs::write(&path, made(&[("A long name.txt", b"text"), ("kernel", &[1; 3_000_000])]))
+        .expect("written");
     let output = ["fsck.vfat", "/usr/sbin/fsck.vfat", "/sbin/fsck.vfat"]
         .iter()
         .find_map(|program| Command::new(program).arg("-n").arg(&path).output().ok())

@@ -188,7 +188,8 @@ pub fn verify(text: &str, signature_file: &str, trusted: &[PublicKey]) -> Result
         .strip_prefix("trusted comment: ")
         .ok_or(ManifestError::Signature("its third line is no trusted comment"))?;
     let global_signature = decode(next("its fourth line is missing")?)?;
-    let rest = first.strip_prefix(&ALGORITHM).ok_or(ManifestError::Signature("it is not of the form `Ed`"))?;
+    let rest =
+        first.strip_prefix(&ALGORITHM).ok_or(ManifestError::Signature("it is not of the form `Ed`"))?;
     if rest.len() != KEY_ID_BYTES + SIGNATURE_BYTES {
         return Err(ManifestError::Signature("its second line has not 74 bytes"));
     }

@@ -57,7 +57,8 @@ pub enum SeedError {
 impl Seed {
     /// Writes the block.
     pub fn write<T: Write + Seek>(&self, card: &mut T) -> Result<(), SeedError> {
-        let text = Zeroizing::new(toml::to_string(self).map_err(|error| SeedError::Content(error.to_string()))?);
+        let text =
+            Zeroizing::new(toml::to_string(self).map_err(|error| SeedError::Content(error.to_string()))?);
         if text.len() > SEED_TEXT_BYTES_MAX {
             return Err(SeedError::TooLong);
         }

@@ -27,7 +27,9 @@ fn rot_later_versions_and_long_texts_are_told_apart() {
     let mut whole = card();
     seed().write(&mut whole).expect("written");
     let at = SEED_AT as usize;
-    for (offset, expected) in [(0, "damaged"), (8, "version"), (13, "damaged"), (17, "damaged"), (25, "damaged")] {
+    for (offset, expected) in
+        [(0, "damaged"), (8, "version"), (13, "damaged"), (17, "damaged"), (25, "damaged")]
+    {
         let mut bytes = whole.clone();
         bytes.get_mut()[at + offset] ^= 0x40;
         let error = Seed::read(&mut bytes).expect_err("refused").to_string();

@@ -1,0 +1,225 @@
+//! What the person who flashed the card says: `shoal.toml` and `ticket.txt` on the volume `SHOAL`, or the seed block that
+//! `shoal flash` and others fill. And what the board answers there: `status.txt`.
+//!
+//! The seed block is taken over onto the volume and then zeroed, in this order, so a power cut between repeats it. A file
+//! that somebody put onto the volume wins over the seed. A ticket stays until it was used or turned out useless.
+
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use disk_image::Window;
+use disk_image::card::{BOOT_AT, BOOT_BYTES};
+use disk_image::fat::Volume;
+use disk_image::seed::Seed;
+use serde::Deserialize;
+use toml::Value;
+use zeroize::Zeroizing;
+
+/// The configuration on the volume: that of `shoal serve`, and a section `[board]`.
+pub const CONFIG_FILE: &str = "shoal.toml";
+/// A join ticket on the volume.
+pub const TICKET_FILE: &str = "ticket.txt";
+/// What the board says of itself.
+pub const STATUS_FILE: &str = "status.txt";
+/// The first keys, where `[board] keys_to_card` asks for them.
+pub const KEYS_FILE: &str = "keys.txt";
+/// What init decides itself.
+const OWN_KEYS: [(&str, &str); 2] =
+    [("drives", "the board finds its own"), ("drives_are_domains", "drives of one board are one")];
+
+/// `[board]` of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BoardSection {
+    /// Instead of `shoal-` and the end of the hardware address.
+    pub host_name: Option<String>,
+    /// Without a ticket and without data of a grid: found one?
+    pub found: bool,
+    /// Write the keys of a founding to the card, beside the console? They open everything.
+    pub keys_to_card: bool,
+    /// May disks on which nothing is be formatted?
+    pub format_blank_drives: bool,
+    /// Fixed addresses, instead of DHCP.
+    pub network: Vec<StaticAddress>,
+}
+
+/// `[[board.network]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticAddress {
+    /// The Ethernet port; every one where it is not said.
+    #[serde(default)]
+    pub port: Option<String>,
+    /// `ADDRESS/BITS`.
+    pub address: String,
+    /// Router.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
+    /// Name servers.
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
+}
+
+/// Everything that was found on the card.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// For init.
+    pub board: BoardSection,
+    /// For the agent: what stands in the file beside `[board]`.
+    pub agent: toml::Table,
+    /// A ticket that waits for its use.
+    pub ticket: Option<Zeroizing<String>>,
+    /// Was this card never started from?
+    pub first_start: bool,
+    /// What was applied, ignored, or wrong.
+    pub notes: Vec<String>,
+}
+
+impl Orders {
+    /// Reads the card, and takes the seed over. Trouble becomes a note: a board starts with what it can read.
+    pub fn take(card: &Path) -> Self {
+        let mut orders = Self::default();
+        if let Err(error) = orders.take_seed(card) {
+            orders.notes.push(format!("wrong: {error}"));
+        }
+        let read = with_boot(card, |volume| {
+            orders.first_start = volume.read(STATUS_FILE)?.is_none();
+            Ok((volume.read(CONFIG_FILE)?, volume.read(TICKET_FILE)?.map(Zeroizing::new)))
+        });
+        match read {
+            Ok((config, ticket)) => {
+                if let Some(config) = config {
+                    orders.config(&config);
+                }
+                orders.ticket = ticket.and_then(|bytes| {
+                    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+                    (!text.is_empty()).then(|| Zeroizing::new(text))
+                });
+            }
+            Err(error) => orders.notes.push(format!("wrong: the volume SHOAL cannot be read: {error}")),
+        }
+        orders
+    }
+
+    fn take_seed(&mut self, card: &Path) -> Result<(), String> {
+        let mut file =
+            File::options().read(true).write(true).open(card).map_err(|error| error.to_string())?;
+        let Some(seed) = Seed::read(&mut file).map_err(|error| error.to_string())? else { return Ok(()) };
+        let put = with_boot(card, |volume| {
+            for (name, text) in [(CONFIG_FILE, &seed.config), (TICKET_FILE, &seed.ticket)] {
+                if let Some(text) = text
+                    && volume.read(name)?.is_none()
+                {
+                    volume.write(name, text.as_bytes())?;
+                }
+            }
+            Ok(())
+        });
+        put.map_err(|error| format!("what was flashed with the card cannot be taken over: {error}"))?;
+        Seed::wipe(&mut file).map_err(|error| error.to_string())?;
+        file.sync_all().map_err(|error| error.to_string())?;
+        self.notes.push("applied: what was flashed with the card".to_owned());
+        Ok(())
+    }
+
+    fn config(&mut self, bytes: &[u8]) {
+        // Editors of other systems put a mark before the text.
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let parsed = toml::from_str::<toml::Table>(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| {
+                1 + text.get(..span.start).map_or(0, |before| before.matches('\n').count())
+            });
+            format!("line {line}: {}", error.message())
+        });
+        let section = parsed.and_then(|mut table| {
+            let board = match table.remove("board") {
+                Some(value) => BoardSection::deserialize(value)
+                    .map_err(|error| format!("[board]: {}", error.message()))?,
+                None => BoardSection::default(),
+            };
+            check(&board)?;
+            Ok((board, table))
+        });
+        match section {
+            Ok((board, mut table)) => {
+                for (key, why) in OWN_KEYS {
+                    if table.remove(key).is_some() {
+                        self.notes.push(format!("ignored: `{key}` in {CONFIG_FILE}: {why}"));
+                    }
+                }
+                self.notes.push(format!("applied: {CONFIG_FILE}"));
+                (self.board, self.agent) = (board, table);
+            }
+            Err(why) => {
+                self.notes.push(format!("wrong: {CONFIG_FILE}, {why}; the board runs without it"));
+            }
+        }
+    }
+
+    /// The configuration of the agent.
+    pub fn agent_config(&self, folders: &[PathBuf], ticket_file: Option<&Path>) -> String {
+        let mut table = self.agent.clone();
+        let text = |path: &Path| Value::String(path.display().to_string());
+        table.insert("drives".to_owned(), Value::Array(folders.iter().map(|folder| text(folder)).collect()));
+        if let Some(path) = ticket_file {
+            let join = table.entry("join").or_insert_with(|| Value::Table(toml::Table::new()));
+            if let Value::Table(join) = join {
+                join.insert("ticket_file".to_owned(), text(path));
+            }
+        }
+        // Of a table that was read from text, nothing is left that could not be written.
+        toml::to_string(&table).unwrap_or_default()
+    }
+}
+
+fn check(board: &BoardSection) -> Result<(), String> {
+    if let Some(name) = &board.host_name {
+        let fits = !name.is_empty() && name.len() <= 63 && !name.starts_with('-');
+        if !fits || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(format!("[board]: host_name `{name}`: letters, digits and hyphens, 63 at most"));
+        }
+    }
+    for fixed in &board.network {
+        let parts = fixed.address.split_once('/');
+        let address = parts
+            .and_then(|(address, bits)| Some((address.parse::<IpAddr>().ok()?, bits.parse::<u8>().ok()?)));
+        match address {
+            Some((IpAddr::V4(_), 0..=32) | (IpAddr::V6(_), 0..=128)) => {}
+            _ => return Err(format!("[[board.network]]: address `{}`: write 192.168.1.5/24", fixed.address)),
+        }
+    }
+    Ok(())
+}
+
+/// Works on the volume `SHOAL` of a card and makes it durable.
+pub fn with_boot<R>(
+    card: &Path,
+    work: impl FnOnce(&Volume<Window<&File>>) -> io::Result<R>,
+) -> io::Result<R> {
+    let file = File::options().read(true).write(true).open(card)?;
+    let volume = Volume::open(Window::new(&file, BOOT_AT, BOOT_BYTES))?;
+    let done = work(&volume)?;
+    volume.finish()?;
+    file.sync_all()?;
+    Ok(done)
+}
+
+/// Writes a text for people, in lines as all their computers take them, unless it stands there already. True if written.
+pub fn put_text(card: &Path, name: &str, text: &str) -> io::Result<bool> {
+    let bytes = text.replace('\n', "\r\n").into_bytes();
+    with_boot(card, |volume| {
+        if volume.read(name)?.is_some_and(|there| there == bytes) {
+            return Ok(false);
+        }
+        volume.write(name, &bytes[..])?;
+        Ok(true)
+    })
+}
+
+/// Removes the ticket and its bytes.
+pub fn wipe_ticket(card: &Path) -> io::Result<bool> {
+    with_boot(card, |volume| volume.wipe(TICKET_FILE))
+}

@@ -1,0 +1,114 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use disk_image::Window;
+use disk_image::card::{BOOT_AT, BOOT_BYTES, IMAGE_BYTES};
+use disk_image::fat::{Volume, format};
+use disk_image::seed::Seed;
+
+use crate::first_boot::{CONFIG_FILE, Orders, STATUS_FILE, TICKET_FILE, put_text, wipe_ticket, with_boot};
+
+const TICKET: &str = "shoal1-a-ticket-that-nobody-may-find";
+
+/// A sparse file as large as an image, with an empty volume SHOAL.
+fn card() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("card");
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path).expect("a card");
+    file.set_len(IMAGE_BYTES).expect("sized");
+    format(&mut Window::new(&mut file, BOOT_AT, BOOT_BYTES), BOOT_BYTES, "SHOAL", 1).expect("formatted");
+    (folder, path)
+}
+
+fn put(card: &Path, name: &str, text: &str) {
+    with_boot(card, |volume: &Volume<_>| volume.write(name, text.as_bytes()).map(drop)).expect("written");
+}
+
+fn holds(card: &Path, text: &str) -> bool {
+    let whole = std::fs::read(card).expect("read");
+    let written: Vec<u8> =
+        whole.chunks(512).filter(|sector| **sector != [0; 512]).flatten().copied().collect();
+    written.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+}
+
+#[test]
+fn a_seed_is_taken_over_once_and_leaves_nothing_behind() {
+    let (_folder, card) = card();
+    let seed = Seed { config: Some("[board]\nfound = true\n".to_owned()), ticket: Some(TICKET.to_owned()) };
+    seed.write(&mut File::options().read(true).write(true).open(&card).expect("opened")).expect("written");
+    let first = Orders::take(&card);
+    assert!(first.first_start && first.board.found, "{:?}", first.notes);
+    assert_eq!(first.ticket.as_ref().map(|ticket| ticket.as_str()), Some(TICKET));
+    let second = Orders::take(&card);
+    assert!(second.board.found);
+    assert_eq!(second.ticket, first.ticket, "a ticket that was not used yet stays");
+    assert_eq!(second.notes, ["applied: shoal.toml"]);
+    assert!(wipe_ticket(&card).expect("wiped"));
+    assert!(!holds(&card, TICKET));
+    assert_eq!(Orders::take(&card).ticket, None);
+}
+
+#[test]
+fn files_on_the_volume_win_over_the_seed() {
+    let (_folder, card) = card();
+    put(&card, CONFIG_FILE, "[board]\nhost_name = \"mine\"\n");
+    put(&card, TICKET_FILE, "  the-newer-ticket\r\n");
+    let seed = Seed { config: Some("[board]\nfound = true\n".to_owned()), ticket: Some(TICKET.to_owned()) };
+    seed.write(&mut File::options().read(true).write(true).open(&card).expect("opened")).expect("written");
+    let orders = Orders::take(&card);
+    assert_eq!(orders.board.host_name.as_deref(), Some("mine"));
+    assert!(!orders.board.found);
+    assert_eq!(orders.ticket.as_ref().map(|ticket| ticket.as_str()), Some("the-newer-ticket"));
+    assert!(!holds(&card, TICKET));
+}
+
+#[test]
+fn a_mistake_is_told_with_its_line_and_the_board_runs_without_the_file() {
+    for (text, wanted) in [
+        ("[s3]\nregion = \"a\"\nregion = \"b\"\n", "line 3"),
+        ("[board]\nfond = true\n", "unknown field `fond`"),
+        ("[board]\nhost_name = \"two words\"\n", "host_name `two words`"),
+        ("[[board.network]]\naddress = \"10.0.0.1\"\n", "write 192.168.1.5/24"),
+    ] {
+        let (_folder, card) = card();
+        put(&card, CONFIG_FILE, text);
+        let orders = Orders::take(&card);
+        assert_eq!(orders.notes.len(), 1, "{:?}", orders.notes);
+        assert!(orders.notes[0].starts_with("wrong: shoal.toml"), "{:?}", orders.notes);
+        assert!(orders.notes[0].contains(wanted), "{:?}", orders.notes);
+        assert!(orders.agent.is_empty());
+    }
+}
+
+#[test]
+fn the_agent_gets_what_is_its_own_and_the_drives_of_the_board() {
+    let (_folder, card) = card();
+    put(
+        &card,
+        CONFIG_FILE,
+        "\u{feff}drives = [\"/x\"]\r\nprofile = \"copies:1\"\r\n[board]\r\nfound = true\r\n[join]\r\n",
+    );
+    let orders = Orders::take(&card);
+    assert_eq!(
+        orders.notes,
+        ["ignored: `drives` in shoal.toml: the board finds its own", "applied: shoal.toml"]
+    );
+    let config = orders.agent_config(&["/data/1/shoal".into()], Some(Path::new("/run/shoal/ticket")));
+    let table: toml::Table = toml::from_str(&config).expect("TOML");
+    assert_eq!(table["drives"].as_array().map(Vec::len), Some(1));
+    assert_eq!(table["profile"].as_str(), Some("copies:1"));
+    assert_eq!(table["join"]["ticket_file"].as_str(), Some("/run/shoal/ticket"));
+    assert!(!table.contains_key("board"));
+}
+
+#[test]
+fn a_status_is_written_only_when_it_changed() {
+    let (_folder, card) = card();
+    assert!(Orders::take(&card).first_start);
+    assert!(put_text(&card, STATUS_FILE, "one\n").expect("written"));
+    let before = std::fs::read(&card).expect("read");
+    assert!(!put_text(&card, STATUS_FILE, "one\n").expect("compared"));
+    assert_eq!(std::fs::read(&card).expect("read"), before, "not a byte of the card is written");
+    assert!(put_text(&card, STATUS_FILE, "two\n").expect("written"));
+    assert!(!Orders::take(&card).first_start);
+}

@@ -1,0 +1,174 @@
+//! Networks: every Ethernet port comes up, asks DHCP, and has its link-local address of IPv6 anyway.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use crate::console::Console;
+use crate::first_boot::StaticAddress;
+
+/// The name under which the DHCP client calls this executable when something changed.
+pub const EVENT_PROGRAM: &str = "shoal-network-event";
+const EVENT_PATH: &str = "/usr/bin/shoal-network-event";
+const SYS_NET: &str = "/sys/class/net";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Between looks for ports that were plugged in.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A DHCP client that ended is started again after this.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The Ethernet ports that are there now: devices with hardware behind them, but no Wi-Fi. `sys` is /sys/class/net.
+pub fn ports(sys: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(sys)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            let path = entry.path();
+            path.join("device").exists() && !path.join("wireless").exists() && !path.join("phy80211").exists()
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// `shoal-` and the end of the first port's hardware address: the same at every start, and printed on many boards.
+pub fn name_of_host(sys: &Path) -> String {
+    let address = ports(sys)
+        .first()
+        .and_then(|port| std::fs::read_to_string(sys.join(port).join("address")).ok())
+        .unwrap_or_default();
+    let digits: String =
+        address.chars().filter(char::is_ascii_hexdigit).map(|digit| digit.to_ascii_lowercase()).collect();
+    match digits.get(digits.len().saturating_sub(6)..) {
+        Some(end) if end.len() == 6 => format!("shoal-{end}"),
+        _ => "shoal".to_owned(),
+    }
+}
+
+/// Brings up every port as it appears, for ever.
+pub async fn run(host_name: String, fixed: Vec<StaticAddress>, console: Console) {
+    ip(&["link", "set", "lo", "up"]);
+    let mut known: Vec<String> = Vec::new();
+    loop {
+        for port in ports(Path::new(SYS_NET)) {
+            if known.contains(&port) {
+                continue;
+            }
+            known.push(port.clone());
+            ip(&["link", "set", &port, "up"]);
+            let of_port = fixed.iter().find(|fixed| fixed.port.as_ref().is_none_or(|named| *named == port));
+            match of_port {
+                Some(fixed) => set_fixed(&port, fixed, &console),
+                None => drop(tokio::spawn(ask_dhcp(port, host_name.clone()))),
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn set_fixed(port: &str, fixed: &StaticAddress, console: &Console) {
+    if !ip(&["addr", "replace", &fixed.address, "dev", port]) {
+        console.say(&format!("{port}: the address {} is refused", fixed.address));
+        return;
+    }
+    if let Some(gateway) = &fixed.gateway
+        && !ip(&["route", "replace", "default", "via", &gateway.to_string(), "dev", port])
+    {
+        console.say(&format!("{port}: the gateway {gateway} is refused"));
+    }
+    if !fixed.dns.is_empty() {
+        write_resolvers(fixed.dns.iter().map(ToString::to_string));
+    }
+    console.say(&format!("{port}: {}", fixed.address));
+}
+
+async fn ask_dhcp(port: String, host_name: String) {
+    loop {
+        let mut client = tokio::process::Command::new("/usr/bin/udhcpc");
+        client.args(["-f", "-i", &port, "-s", EVENT_PATH, "-t", "3", "-T", "1", "-A", "3"]);
+        client.args(["-x", &format!("hostname:{host_name}")]);
+        client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Ok(mut child) = client.spawn() {
+            let _ = child.wait().await;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// What the DHCP client says has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The port.
+    pub port: String,
+    /// `ADDRESS/BITS`.
+    pub address: String,
+    /// Routers, the first is used.
+    pub routers: Vec<Ipv4Addr>,
+    /// Name servers.
+    pub dns: Vec<Ipv4Addr>,
+}
+
+impl Lease {
+    /// From the environment that busybox's udhcpc gives its script. A server's nonsense gives nothing.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let addresses = |name: &str| -> Vec<Ipv4Addr> {
+            variable(name)
+                .unwrap_or_default()
+                .split_whitespace()
+                .filter_map(|word| word.parse().ok())
+                .collect()
+        };
+        let address: Ipv4Addr = variable("ip")?.parse().ok()?;
+        let bits = match variable("mask").map(|bits| bits.parse::<u8>()) {
+            Some(Ok(bits)) if bits <= 32 => bits,
+            _ => u32::from(*addresses("subnet").first()?).leading_ones() as u8,
+        };
+        Some(Self {
+            port: variable("interface")?,
+            address: format!("{address}/{bits}"),
+            routers: addresses("router"),
+            dns: addresses("dns"),
+        })
+    }
+}
+
+/// Acts as the script of the DHCP client: its first argument says what happened.
+pub fn event() -> ExitCode {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(port) = variable("interface") else { return ExitCode::FAILURE };
+    match std::env::args().nth(1).as_deref() {
+        Some("deconfig") => {
+            ip(&["-4", "addr", "flush", "dev", &port]);
+            ip(&["link", "set", &port, "up"]);
+        }
+        Some(what @ ("bound" | "renew")) => {
+            let Some(lease) = Lease::from_environment(variable) else { return ExitCode::FAILURE };
+            if what == "bound" {
+                ip(&["-4", "addr", "flush", "dev", &lease.port]);
+                ip(&["addr", "add", &lease.address, "dev", &lease.port]);
+            }
+            if let Some(router) = lease.routers.first() {
+                ip(&["route", "replace", "default", "via", &router.to_string(), "dev", &lease.port]);
+            }
+            if !lease.dns.is_empty() {
+                write_resolvers(lease.dns.iter().map(ToString::to_string));
+            }
+        }
+        _ => {}
+    }
+    ExitCode::SUCCESS
+}
+
+fn write_resolvers(addresses: impl Iterator<Item = String>) {
+    let text: String = addresses.map(|address| format!("nameserver {address}\n")).collect();
+    let _ = std::fs::write(RESOLV_CONF, text);
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    let mut command = Command::new("/usr/bin/ip");
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

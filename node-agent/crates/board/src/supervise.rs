@@ -1,0 +1,499 @@
+//! Init itself: from the first mount to the last.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use crate::Agent;
+use crate::blocks::Disk;
+use crate::console::{AgentLog, Console};
+use crate::facts::Facts;
+use crate::first_boot::{self, KEYS_FILE, Orders, STATUS_FILE};
+use crate::storage::{self, Permissions, Place};
+use crate::system::{self, Stop};
+use crate::watchdog::Heart;
+use crate::{network, power, slot, watchdog};
+
+const AGENT: &str = "/init";
+const AGENT_CONFIG: &str = "/run/shoal/shoal.toml";
+/// Commands that found or join write a configuration, which init's own replaces.
+const SPARE_CONFIG: &str = "/run/shoal/spare.toml";
+const TICKET: &str = "/run/shoal/ticket";
+
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// An agent that ended is started again after this, then after twice as long, up to the second.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// An agent that ran so long starts the back-off anew.
+const RAN_WELL: Duration = Duration::from_secs(120);
+/// Leadership is handed over and drives are synced in less.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// Between looks for drives that were plugged in, and for a new state.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const READY_EVERY: Duration = Duration::from_millis(100);
+/// A join without a ticket waits for a person.
+const PAIR_PATIENCE_SECONDS: &str = "31536000";
+
+/// Runs the board. Comes back only where the kernel refuses to stop it.
+pub fn run(agent: Agent) -> ExitCode {
+    if let Err(error) = system::mount_basics() {
+        // There may be no console yet but the kernel's own, which is standard output.
+        println!("shoal: {error}");
+    }
+    let facts = match Facts::load() {
+        Ok(facts) => facts,
+        Err(error) => {
+            println!("shoal: this image is damaged: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let console = Console::open(facts.consoles.iter().map(String::as_str));
+    console.say(&format!("version {} on {}", facts.version, facts.board));
+    system::load_modules(&facts.modules, &console);
+    let heart = Heart::default();
+    if facts.watchdog && !watchdog::start(heart.clone()) {
+        console.say("the watchdog does not answer: a board that hangs stays so");
+    }
+    match system::clock_floor(facts.not_before) {
+        Ok(true) if facts.real_time_clock => {
+            console.say("the clock was older than this image: is its battery empty?");
+        }
+        Ok(true) => {}
+        Ok(false) => {}
+        Err(error) => console.say(&format!("the clock cannot be set: {error}")),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let how = match runtime {
+        Ok(runtime) => runtime.block_on(Init { agent, facts, console: console.clone(), heart }.run()),
+        Err(error) => {
+            console.say(&format!("init cannot run: {error}"));
+            Stop::Restart
+        }
+    };
+    console.say(match how {
+        Stop::PowerOff => "off",
+        Stop::Restart => "restarting",
+    });
+    let error = system::stop(how);
+    console.say(&format!("the board cannot be stopped: {error}"));
+    ExitCode::FAILURE
+}
+
+struct Init {
+    agent: Agent,
+    facts: Facts,
+    console: Console,
+    heart: Heart,
+}
+
+/// What the card is told about the state: its file is written when this changes.
+#[derive(Default)]
+struct Told {
+    notes: Vec<String>,
+    state: String,
+}
+
+/// What happened while the agent ran.
+enum Event {
+    Ended(String),
+    Stop(Stop),
+    Drives(Vec<Place>),
+}
+
+impl Init {
+    async fn run(self) -> Stop {
+        let (orders_sender, mut stops) = mpsc::channel(4);
+        power::listen(&orders_sender);
+        listen_to_signals(orders_sender);
+        self.beat();
+        let card = blocking(storage::find_card).await.flatten();
+        let orders = match card.as_ref().map(|card| card.whole.path.clone()) {
+            Some(path) => blocking(move || Orders::take(&path)).await.unwrap_or_default(),
+            None => {
+                self.console.say("no card with an image of Shoal: what stands on it is not known");
+                Orders::default()
+            }
+        };
+        for note in &orders.notes {
+            self.console.say(note);
+        }
+        let sys = Path::new("/sys/class/net");
+        let name = orders.board.host_name.clone().unwrap_or_else(|| network::name_of_host(sys));
+        if rustix::system::sethostname(name.as_bytes()).is_err() {
+            self.console.say(&format!("the name {name} is refused"));
+        }
+        tokio::spawn(network::run(name.clone(), orders.board.network.clone(), self.console.clone()));
+        let told = Arc::new(Mutex::new(Told { notes: orders.notes.clone(), state: String::new() }));
+        self.check_slot(card.as_ref(), &told);
+        let permissions = Permissions { format_blank_drives: orders.board.format_blank_drives };
+        let mut places = {
+            let (card, console, first) = (card.clone(), self.console.clone(), orders.first_start);
+            let prepare = move || storage::prepare(card.as_ref(), first, permissions, &console);
+            blocking(prepare).await.unwrap_or_default()
+        };
+        let mut pause = BACK_OFF.0;
+        loop {
+            let started = tokio::time::Instant::now();
+            match self.live(&card, &orders, &mut places, &told, &name, permissions, &mut stops).await {
+                Event::Stop(how) => {
+                    for place in &places {
+                        storage::release(place);
+                    }
+                    return how;
+                }
+                Event::Drives(more) => {
+                    places.extend(more);
+                    continue;
+                }
+                Event::Ended(why) => self.console.say(&why),
+            }
+            if started.elapsed() > RAN_WELL {
+                pause = BACK_OFF.0;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Some(how) = stops.recv() => {
+                    for place in &places {
+                        storage::release(place);
+                    }
+                    return how;
+                }
+            }
+            pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+
+    fn beat(&self) {
+        let heart = self.heart.clone();
+        tokio::spawn(async move {
+            loop {
+                heart.beat();
+                tokio::time::sleep(BEAT_EVERY).await;
+            }
+        });
+    }
+
+    /// Beside everything else: the system runs from memory by now, and its data do not depend on the slot.
+    fn check_slot(&self, card: Option<&Disk>, told: &Arc<Mutex<Told>>) {
+        let (Some(card), Some(slot)) = (card, system::command_line_word("shoal.slot")) else { return };
+        let (path, facts, console) = (card.whole.path.clone(), self.facts.clone(), self.console.clone());
+        let told = Arc::clone(told);
+        tokio::spawn(async move {
+            let named = slot.clone();
+            let checked = blocking(move || {
+                let file = std::fs::File::options().read(true).write(true).open(path);
+                slot::check(file.map_err(|error| error.to_string())?, &named, &facts)
+            });
+            let line = match checked.await {
+                Some(Ok(version)) => format!("slot {slot}: version {version}, every file is what was signed"),
+                Some(Err(why)) => format!("wrong: {why}"),
+                None => return,
+            };
+            console.say(&line);
+            told.lock().unwrap_or_else(PoisonError::into_inner).notes.push(line);
+        });
+    }
+
+    /// One life of the agent.
+    #[expect(clippy::too_many_arguments, reason = "the state of one loop")]
+    async fn live(
+        &self,
+        card: &Option<Disk>,
+        orders: &Orders,
+        places: &mut Vec<Place>,
+        told: &Arc<Mutex<Told>>,
+        name: &str,
+        permissions: Permissions,
+        stops: &mut mpsc::Receiver<Stop>,
+    ) -> Event {
+        let card_path = card.as_ref().map(|card| card.whole.path.clone());
+        let tell = |state: String| {
+            told.lock().unwrap_or_else(PoisonError::into_inner).state = state;
+        };
+        let mut child = None;
+        if places.is_empty() {
+            self.console.say("no place for data: plug in a drive that was prepared, or use a larger card");
+            tell("there is no place for data".to_owned());
+        } else {
+            let begun = async {
+                self.become_member(card_path.as_deref(), orders, places).await?;
+                self.start_agent(orders, places, told).await
+            };
+            let begun = tokio::select! {
+                begun = begun => begun,
+                Some(how) = stops.recv() => return Event::Stop(how),
+            };
+            match begun {
+                Ok(started) => child = Some(started),
+                Err(why) => {
+                    tell(why.clone());
+                    self.write_status(card_path.as_deref(), told, name).await;
+                    return Event::Ended(why);
+                }
+            }
+        }
+        let mut ready = false;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut knock = tokio::time::interval(READY_EVERY);
+        loop {
+            tokio::select! {
+                Some(how) = stops.recv() => {
+                    self.console.say("stopping");
+                    if let Some(child) = &mut child {
+                        terminate(child).await;
+                    }
+                    return Event::Stop(how);
+                }
+                ended = ended(&mut child) => return Event::Ended(ended),
+                _ = knock.tick(), if child.is_some() && !ready => {
+                    ready = tokio::net::TcpStream::connect(("127.0.0.1", self.s3_port(orders))).await.is_ok();
+                    if ready {
+                        let state = self.serving(orders);
+                        self.console.say(&state);
+                        tell(state);
+                        self.forget_ticket(card_path.as_deref(), orders).await;
+                        self.write_status(card_path.as_deref(), told, name).await;
+                    }
+                }
+                _ = look.tick() => {
+                    let (card, known, console) = (card.clone(), places.clone(), self.console.clone());
+                    let find = move || storage::newcomers(card.as_ref(), permissions, &known, &console);
+                    let more = blocking(find).await.unwrap_or_default();
+                    if !more.is_empty() {
+                        self.console.say("a data drive was plugged in");
+                        if let Some(child) = &mut child {
+                            terminate(child).await;
+                        }
+                        return Event::Drives(more);
+                    }
+                    if ready {
+                        tell(self.serving(orders));
+                    }
+                    self.write_status(card_path.as_deref(), told, name).await;
+                }
+            }
+        }
+    }
+
+    /// On blank drives: founds a grid where the owner said so; without a ticket, waits to be paired. With a ticket,
+    /// the agent joins by itself.
+    async fn become_member(
+        &self,
+        card: Option<&Path>,
+        orders: &Orders,
+        places: &[Place],
+    ) -> Result<(), String> {
+        let member = places.iter().any(|place| place.folder.join(self.agent.label_file).exists());
+        if member || orders.ticket.is_some() {
+            return Ok(());
+        }
+        let _ = std::fs::remove_file(SPARE_CONFIG);
+        let mut command = agent_command(if orders.board.found { "init" } else { "join" });
+        for place in places {
+            command.arg("--drive").arg(&place.folder);
+        }
+        command.args(["--config", SPARE_CONFIG]);
+        if orders.board.found {
+            self.console.say("founding a grid");
+            let output = command.output().await.map_err(|error| error.to_string())?;
+            let text = Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned());
+            for line in text.lines().chain(String::from_utf8_lossy(&output.stderr).lines()) {
+                self.console.line(line);
+            }
+            if !output.status.success() {
+                return Err("no grid was founded".to_owned());
+            }
+            if let Some(card) = card.filter(|_| orders.board.keys_to_card) {
+                let card = card.to_owned();
+                let put = blocking(move || first_boot::put_text(&card, KEYS_FILE, &text)).await;
+                if !matches!(put, Some(Ok(_))) {
+                    self.console.say("the keys cannot be written to the card");
+                }
+            }
+            return Ok(());
+        }
+        self.console.say("no ticket on the card: waiting to be paired");
+        let mut child = command
+            .args(["--pair", "--patience", PAIR_PATIENCE_SECONDS])
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        if let Some(output) = child.stdout.take() {
+            let console = self.console.clone();
+            tokio::spawn(lines(output, move |line| console.line(line)));
+        }
+        if let Some(output) = child.stderr.take() {
+            let console = self.console.clone();
+            tokio::spawn(lines(output, move |line| console.line(line)));
+        }
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err("this board was not paired; it asks again".to_owned()) }
+    }
+
+    /// Writes the agent's configuration, the owner's if it holds, and starts it.
+    async fn start_agent(
+        &self,
+        orders: &Orders,
+        places: &[Place],
+        told: &Mutex<Told>,
+    ) -> Result<Child, String> {
+        let member = places.iter().any(|place| place.folder.join(self.agent.label_file).exists());
+        let ticket = orders.ticket.as_ref().filter(|_| !member);
+        if let Some(ticket) = ticket {
+            std::fs::write(TICKET, ticket.as_bytes()).map_err(|error| error.to_string())?;
+        }
+        let ticket = ticket.map(|_| Path::new(TICKET));
+        let folders: Vec<PathBuf> = places.iter().map(|place| place.folder.clone()).collect();
+        let write = |orders: &Orders| std::fs::write(AGENT_CONFIG, orders.agent_config(&folders, ticket));
+        write(orders).map_err(|error| error.to_string())?;
+        let checked = agent_command("config").args(["check", "--config", AGENT_CONFIG]).output().await;
+        if let Ok(checked) = checked
+            && !checked.status.success()
+        {
+            let why = String::from_utf8_lossy(&checked.stderr).trim().replace('\n', " ");
+            let note = format!("wrong: {}: {why}; the agent runs without it", first_boot::CONFIG_FILE);
+            self.console.say(&note);
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if !told.notes.contains(&note) {
+                told.notes.push(note);
+            }
+            write(&Orders::default()).map_err(|error| error.to_string())?;
+        }
+        let mut child = agent_command("serve")
+            .args(["--config", AGENT_CONFIG])
+            .spawn()
+            .map_err(|error| format!("the agent does not start: {error}"))?;
+        let log = Arc::new(Mutex::new(AgentLog::new(self.console.clone())));
+        let take = move |log: &Mutex<AgentLog>, line: &str| {
+            log.lock().unwrap_or_else(PoisonError::into_inner).line(line);
+        };
+        if let Some(output) = child.stdout.take() {
+            let log = Arc::clone(&log);
+            tokio::spawn(lines(output, move |line| take(&log, line)));
+        }
+        if let Some(output) = child.stderr.take() {
+            tokio::spawn(lines(output, move |line| take(&log, line)));
+        }
+        Ok(child)
+    }
+
+    /// The agent serves: a ticket was used, or this board did not need it.
+    async fn forget_ticket(&self, card: Option<&Path>, orders: &Orders) {
+        if orders.ticket.is_none() || Path::new(TICKET).exists() {
+            return;
+        }
+        if let Some(card) = card.map(Path::to_owned) {
+            match blocking(move || first_boot::wipe_ticket(&card)).await {
+                Some(Ok(true)) => self.console.say("the ticket was wiped from the card"),
+                Some(Ok(false)) => {}
+                _ => self.console.say("the ticket cannot be wiped from the card"),
+            }
+        }
+    }
+
+    async fn write_status(&self, card: Option<&Path>, told: &Mutex<Told>, name: &str) {
+        let Some(card) = card.map(Path::to_owned) else { return };
+        let text = {
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let notes: String = told.notes.iter().map(|note| format!("{note}\n")).collect();
+            format!(
+                "Shoal {} on {}, host name {name}\n{}\n\n{notes}",
+                self.facts.version, self.facts.board, told.state
+            )
+        };
+        if let Some(Err(error)) = blocking(move || first_boot::put_text(&card, STATUS_FILE, &text)).await {
+            self.console.say(&format!("{STATUS_FILE} cannot be written: {error}"));
+        }
+    }
+
+    fn serving(&self, orders: &Orders) -> String {
+        let port = self.s3_port(orders);
+        let addresses = addresses();
+        let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}:{port}")).collect();
+        if urls.is_empty() {
+            return "ready, but no network gave this board an address yet".to_owned();
+        }
+        format!("ready: S3 at {}", urls.join(" "))
+    }
+
+    fn s3_port(&self, orders: &Orders) -> u16 {
+        let listen = orders.agent.get("s3").and_then(|s3| s3.get("listen")).and_then(toml::Value::as_str);
+        let address = listen.and_then(|text| text.parse::<std::net::SocketAddr>().ok());
+        address.map_or(self.agent.s3_port, |address| address.port())
+    }
+}
+
+/// The addresses of IPv4 that this board has, loopback's left out.
+fn addresses() -> Vec<String> {
+    let listed = std::process::Command::new("/usr/bin/ip").args(["-4", "-o", "addr"]).output();
+    let text = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_whitespace().skip_while(|&word| word != "inet").nth(1))
+        .filter_map(|address| address.split('/').next())
+        .filter(|address| !address.starts_with("127."))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn agent_command(name: &str) -> Command {
+    let mut command = Command::new(AGENT);
+    command.arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+async fn ended(child: &mut Option<Child>) -> String {
+    match child {
+        Some(child) => match child.wait().await {
+            Ok(status) => format!("the agent ended ({status}) and is started again"),
+            Err(error) => format!("the agent is lost: {error}"),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn terminate(child: &mut Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(id) = id {
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(STOP_PATIENCE, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+async fn lines(output: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
+    let mut reader = BufReader::new(output).lines();
+    while let Ok(Some(line)) = reader.next_line().await {
+        take(&line);
+    }
+}
+
+fn listen_to_signals(orders: mpsc::Sender<Stop>) {
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+    for (kind, order) in [
+        (SignalKind::terminate(), Stop::PowerOff),
+        (SignalKind::user_defined2(), Stop::PowerOff),
+        (SignalKind::interrupt(), Stop::Restart),
+    ] {
+        let Ok(mut stream) = signal(kind) else { continue };
+        let orders = orders.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                if orders.send(order).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Off the loop whose beat the watchdog waits for. Nothing where the work panicked.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+    spawn_blocking(work).await.ok()
+}

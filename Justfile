@@ -56,6 +56,25 @@ release:
     cargo build --locked --release -p node-agent
     ls -l target/release/shoal
 
+# The static agent for boards: `just cross aarch64` or `just cross armv7`. Lands in target/cross.
+cross target profile="board":
+    cross-toolchains/build {{target}} {{profile}}
+
+# The image of a board, out of pinned packages and what `just cross` built: `just image qemu-virt-arm64`. Lands in target/image.
+image board *options:
+    cargo build --locked --profile {{profile}} -p image
+    target/{{profile}}/shoal-image build {{board}} {{options}}
+
+# Pins the newest packages of the images' Debian release.
+image-lock:
+    cargo build --locked --profile {{profile}} -p image
+    target/{{profile}}/shoal-image lock
+
+# Boards from the card to S3, in QEMU with the images that were built, and real ones where SHOAL_HIL_BOARDS describes them.
+hil *options:
+    cargo build --locked --profile {{profile}} -p image
+    SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run {{options}}
+
 # PUT and GET of 4 KiB, 1 MiB and 64 MiB at 1, 8 and 32 in flight, with CPU, memory and the disk's own rate. Another server:
 # `just bench --endpoint http://HOST:PORT --access-key … --secret-key … --pid PID`.
 bench *options:

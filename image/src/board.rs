@@ -69,6 +69,15 @@ impl Architecture {
         }
     }
 
+    /// As `just cross` takes it.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::Armhf => "armv7",
+            Self::Amd64 => "x86_64",
+        }
+    }
+
     /// The target that the agent is built for.
     pub const fn rust_target(self) -> &'static str {
         match self {

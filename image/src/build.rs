@@ -31,9 +31,9 @@ const READ_ME: &str = include_str!("../card-readme.txt");
 pub struct Build {
     /// Name of the board: `shoal-image list` shows them
     board: String,
-    /// The static agent for the board's architecture
+    /// The static agent for the board's architecture [default: what `just cross` built]
     #[arg(long, value_name = "FILE")]
-    agent: PathBuf,
+    agent: Option<PathBuf>,
     /// Where the image and what belongs to it are written
     #[arg(long, default_value = "target/image")]
     out: PathBuf,
@@ -53,9 +53,11 @@ impl Build {
     pub fn run(&self, boards: &Path) -> Result<(), Failure> {
         let board = Board::load(boards, &self.board)?;
         let packages = Packages::new(boards, &self.cache)?;
-        check_agent(&self.agent, board.architecture)?;
+        let built = || format!("target/cross/{}/board/shoal", board.architecture.rust_target()).into();
+        let agent: PathBuf = self.agent.clone().unwrap_or_else(built);
+        check_agent(&agent, board.architecture)?;
         let signer = Signer::find()?;
-        let slot = self.slot(&board, &packages, &signer)?;
+        let slot = self.slot(&board, &agent, &packages, &signer)?;
         let boot = boot_files(&board, &packages)?;
         std::fs::create_dir_all(&self.out)?;
         let path = self.out.join(format!("shoal-{}.img", self.board));
@@ -95,7 +97,13 @@ impl Build {
     }
 
     /// Kernel, device trees, initramfs, and the signed list of them.
-    fn slot(&self, board: &Board, packages: &Packages, signer: &Signer) -> Result<Vec<Content>, Failure> {
+    fn slot(
+        &self,
+        board: &Board,
+        agent: &Path,
+        packages: &Packages,
+        signer: &Signer,
+    ) -> Result<Vec<Content>, Failure> {
         let root = packages.unpacked(&board.kernel.package, board.architecture)?;
         let kernel = kernel_of(&root)?;
         let kernel = if packed(board) { gzip(&kernel)? } else { kernel };
@@ -106,7 +114,7 @@ impl Build {
             name: &self.board,
             board,
             version: env!("CARGO_PKG_VERSION"),
-            agent: &self.agent,
+            agent,
             trusted_keys: &trusted,
         };
         let mut files = vec![
@@ -250,7 +258,8 @@ fn gzip(content: &[u8]) -> Result<Vec<u8>, Failure> {
 
 /// An agent of the wrong kind would be noticed only on the board.
 fn check_agent(path: &Path, architecture: Architecture) -> Result<(), Failure> {
-    let content = read(path)?;
+    let build = format!("build it with `just cross {}`", architecture.short());
+    let content = read(path).map_err(|error| format!("{error}: {build}"))?;
     let wanted: (u8, u16) = match architecture {
         Architecture::Arm64 => (2, 183),
         Architecture::Armhf => (1, 40),
@@ -261,11 +270,5 @@ fn check_agent(path: &Path, architecture: Architecture) -> Result<(), Failure> {
     if found == Some(wanted) {
         return Ok(());
     }
-    Err(format!(
-        "{} is no program for {}: build it with `just cross {}`",
-        path.display(),
-        architecture.debian(),
-        architecture.rust_target().split('-').next().unwrap_or_default()
-    )
-    .into())
+    Err(format!("{} is no program for {}: {build}", path.display(), architecture.debian()).into())
 }

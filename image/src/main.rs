@@ -50,8 +50,8 @@ enum Command {
     List(documents::List),
     /// Pins the newest packages of the configured Debian release: rewrites packages.lock.toml
     Lock(lock::Lock),
-    /// Fetches what one package of the lock holds, for tests: firmware for an emulator, say
-    Unpack(packages::Unpack),
+    /// Says as JSON how an emulator runs the board's image; fetches its firmware
+    Emulator(packages::EmulatorCommand),
 }
 
 fn main() -> ExitCode {
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Command::Build(build) => build.run(&arguments.boards),
         Command::List(list) => list.run(&arguments.boards),
         Command::Lock(lock) => lock.run(&arguments.boards),
-        Command::Unpack(unpack) => unpack.run(&arguments.boards),
+        Command::Emulator(emulator) => emulator.run(&arguments.boards),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

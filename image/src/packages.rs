@@ -199,24 +199,34 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>, Failure> {
     Ok(output.stdout)
 }
 
-/// Prints the path of one file of a pinned package.
+/// Says how an emulator runs the image of a board.
 #[derive(Args)]
-pub struct Unpack {
-    /// The board that names the firmware
+pub struct EmulatorCommand {
+    /// Name of the board
     board: String,
     /// Where packages are kept
     #[arg(long, default_value = "target/image/cache")]
     cache: PathBuf,
 }
 
-impl Unpack {
+impl EmulatorCommand {
     /// Runs to completion.
     pub fn run(&self, boards: &Path) -> Result<(), Failure> {
         let board = Board::load(boards, &self.board)?;
-        let firmware = board.emulator.as_ref().and_then(|emulator| emulator.firmware.as_ref());
-        let firmware = firmware.ok_or_else(|| format!("{} names no firmware of an emulator", self.board))?;
-        let folder = Packages::new(boards, &self.cache)?.unpacked(&firmware.package, board.architecture)?;
-        println!("{}", folder.join(&firmware.from).display());
+        let emulator = board.emulator.as_ref().ok_or_else(|| format!("no emulator runs {}", self.board))?;
+        let firmware = match &emulator.firmware {
+            Some(firmware) => {
+                let packages = Packages::new(boards, &self.cache)?;
+                Some(packages.unpacked(&firmware.package, board.architecture)?.join(&firmware.from))
+            }
+            None => None,
+        };
+        let told = serde_json::json!({
+            "program": emulator.program,
+            "arguments": emulator.arguments,
+            "firmware": firmware,
+        });
+        println!("{told}");
         Ok(())
     }
 }

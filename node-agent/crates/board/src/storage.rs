@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use disk_image::card::{DATA_AT, DATA_INDEX, DATA_LABEL, data_partition};
 use disk_image::table::Table;
@@ -25,15 +25,17 @@ const LABEL_PREFIX: &str = "shoal";
 const MOUNTS: &str = "/data";
 /// The agent's folder on a data drive; beside it are `lost+found` and what else people put there.
 const FOLDER: &str = "shoal";
-/// A card reader on USB shows its card some seconds after power.
-const CARD_PATIENCE: Duration = Duration::from_secs(20);
-/// So long no further disk appears: at the first start, when it is decided whether the card gets a data partition.
-const QUIET_AT_FIRST: Duration = Duration::from_secs(3);
-/// The same at later starts, when a disk that comes late is taken in later.
-const QUIET: Duration = Duration::from_millis(100);
-/// A board that had a data drive waits for it so long before it says that it is gone.
-const DRIVE_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at the list of disks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A card reader on USB shows its card some seconds after power: 20 seconds.
+const CARD_LOOKS_MAX: u32 = 400;
+/// So many looks show no further disk, 3 seconds: at the first start, when it is decided whether the card gets a data
+/// partition.
+const QUIET_LOOKS_AT_FIRST: u32 = 60;
+/// The same at later starts, when a disk that comes late is taken in later: 100 milliseconds.
+const QUIET_LOOKS: u32 = 2;
+/// A board that had a data drive waits a minute for it before it says that it is gone.
+const DRIVE_LOOKS_MAX: u32 = 1_200;
 
 /// `e2fsck -p`: nothing to mend, or mended.
 const FSCK_GOOD: [i32; 2] = [0, 1];
@@ -62,29 +64,24 @@ pub struct Permissions {
 
 /// Waits for the card that this system came from.
 pub fn find_card() -> Option<Disk> {
-    let until = Instant::now() + CARD_PATIENCE;
-    loop {
-        let found = blocks::disks(Path::new(SYS_BLOCK))
-            .into_iter()
-            .find(|disk| blocks::open(&disk.whole).is_ok_and(|mut file| blocks::is_card(&mut file)));
-        if found.is_some() || Instant::now() >= until {
-            return found;
+    (0..CARD_LOOKS_MAX).find_map(|look| {
+        if look > 0 {
+            std::thread::sleep(LOOK_EVERY);
         }
-        std::thread::sleep(LOOK_EVERY);
-    }
+        let mut disks = blocks::disks(Path::new(SYS_BLOCK)).into_iter();
+        disks.find(|disk| blocks::open(&disk.whole).is_ok_and(|mut file| blocks::is_card(&mut file)))
+    })
 }
 
-/// Waits until no further disk appears.
-fn settled(quiet: Duration) -> Vec<Disk> {
+/// Waits until so many looks on end show the same disks.
+fn settled(looks: u32) -> Vec<Disk> {
     let mut last = blocks::disks(Path::new(SYS_BLOCK));
-    let mut since = Instant::now();
-    while since.elapsed() < quiet {
+    let mut same = 0;
+    while same < looks {
         std::thread::sleep(LOOK_EVERY);
         let now = blocks::disks(Path::new(SYS_BLOCK));
-        if now != last {
-            last = now;
-            since = Instant::now();
-        }
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
     }
     last
 }
@@ -96,16 +93,17 @@ pub fn prepare(
     permissions: Permissions,
     console: &Console,
 ) -> Vec<Place> {
-    let mut disks = settled(if first_start { QUIET_AT_FIRST } else { QUIET });
+    let disks = settled(if first_start { QUIET_LOOKS_AT_FIRST } else { QUIET_LOOKS });
     let mut places = mount_all(&disks, card, permissions, &[], console);
     let has_partition = card.is_some_and(|card| data_part(card).is_some());
     if places.is_empty() && !first_start && !has_partition {
         console.say("waiting for the data drive that this board had");
-        let until = Instant::now() + DRIVE_PATIENCE;
-        while places.is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_secs(1));
-            disks = blocks::disks(Path::new(SYS_BLOCK));
-            places = mount_all(&disks, card, permissions, &[], console);
+        for _ in 0..DRIVE_LOOKS_MAX {
+            std::thread::sleep(LOOK_EVERY);
+            places = newcomers(card, permissions, &[], console);
+            if !places.is_empty() {
+                break;
+            }
         }
     }
     // The data of a card that has drives beside it by now stays in use: nothing moves by itself.

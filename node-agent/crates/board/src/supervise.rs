@@ -141,7 +141,7 @@ impl Init {
         let mut pause = BACK_OFF.0;
         loop {
             let started = tokio::time::Instant::now();
-            match self.live(&card, &orders, &mut places, &told, &name, permissions, &mut stops).await {
+            match self.live(card.as_ref(), &orders, &places, &told, &name, permissions, &mut stops).await {
                 Event::Stop(how) => {
                     for place in &places {
                         storage::release(place);
@@ -205,15 +205,15 @@ impl Init {
     #[expect(clippy::too_many_arguments, reason = "the state of one loop")]
     async fn live(
         &self,
-        card: &Option<Disk>,
+        card: Option<&Disk>,
         orders: &Orders,
-        places: &mut Vec<Place>,
+        places: &[Place],
         told: &Arc<Mutex<Told>>,
         name: &str,
         permissions: Permissions,
         stops: &mut mpsc::Receiver<Stop>,
     ) -> Event {
-        let card_path = card.as_ref().map(|card| card.whole.path.clone());
+        let card_path = card.map(|card| card.whole.path.clone());
         let tell = |state: String| {
             told.lock().unwrap_or_else(PoisonError::into_inner).state = state;
         };
@@ -263,7 +263,7 @@ impl Init {
                     }
                 }
                 _ = look.tick() => {
-                    let (card, known, console) = (card.clone(), places.clone(), self.console.clone());
+                    let (card, known, console) = (card.cloned(), places.to_vec(), self.console.clone());
                     let find = move || storage::newcomers(card.as_ref(), permissions, &known, &console);
                     let more = blocking(find).await.unwrap_or_default();
                     if !more.is_empty() {

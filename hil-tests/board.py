@@ -1,0 +1,84 @@
+"""A board as a test sees it: power, a serial console, a network address, a card. Back ends: `qemu.py`, `real.py`."""
+
+import re
+import threading
+import time
+
+import boto3
+from botocore.config import Config
+
+# A guest on a busy machine is slow, never wrong: tests wait for events, not for times.
+PATIENCE = 240
+
+
+class Serial:
+    """Everything that a board said, line by line; `feed` is called by a back end."""
+
+    def __init__(self):
+        self.text = ""
+        self.changed = threading.Condition()
+
+    def feed(self, data):
+        with self.changed:
+            self.text += data.replace("\r", "")
+            self.changed.notify_all()
+
+    def wait_for(self, pattern, after=0, patience=PATIENCE):
+        """The match of `pattern` behind position `after`; fails with the end of what was said instead."""
+        until = time.monotonic() + patience
+        with self.changed:
+            while True:
+                found = re.compile(pattern, re.MULTILINE).search(self.text, after)
+                if found:
+                    return found
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(f"the board never said {pattern!r}; its last words:\n{self.text[-3000:]}")
+                self.changed.wait(left)
+
+    def mark(self):
+        """The position of what comes next."""
+        with self.changed:
+            return len(self.text)
+
+
+class Board:
+    """What every back end gives; `serial` is a Serial, `s3` an endpoint that this host reaches."""
+
+    serial: Serial
+    s3: str
+
+    def power_on(self):
+        raise NotImplementedError
+
+    def cut_power(self):
+        """At once, whatever is being written."""
+        raise NotImplementedError
+
+    def press_power_button(self):
+        """And waits until the board is off."""
+        raise NotImplementedError
+
+    def put_on_card(self, name, text):
+        """A file on volume SHOAL, while the power is off."""
+        raise NotImplementedError
+
+    def read_from_card(self, name):
+        """The text of a file on volume SHOAL, None where there is none, while the power is off."""
+        raise NotImplementedError
+
+
+class Keys:
+    """What a founding says once on the console."""
+
+    def __init__(self, serial, after=0):
+        said = lambda what: serial.wait_for(rf"^ *{what} +(\S+)$", after).group(1)  # noqa: E731
+        self.access, self.secret, self.operator = said("access key"), said("secret key"), said("operator key")
+
+
+def client(endpoint, keys):
+    config = Config(retries={"max_attempts": 8, "mode": "standard"}, s3={"addressing_style": "path"})
+    return boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", config=config,
+        aws_access_key_id=keys.access, aws_secret_access_key=keys.secret,
+    )

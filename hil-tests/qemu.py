@@ -1,0 +1,138 @@
+"""Boards in QEMU, started from the image of a card with its real boot loader."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import threading
+import tomllib
+
+from board import Board, Serial
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+IMAGES = TOP / "target/image"
+SHOAL_IMAGE = TOP / os.environ.get("SHOAL_IMAGE_BIN", "target/ci/shoal-image")
+# Sparse files: what an image leaves of it is data.
+CARD_BYTES = 2 << 30
+DRIVE_BYTES = 4 << 30
+MTOOLS_BOOT = "@@1M"
+OFF_PATIENCE = 90
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def shoal_image(*arguments):
+    return subprocess.run([SHOAL_IMAGE, *arguments], cwd=TOP, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class QemuBoard(Board):
+    """`network`: QEMU's arguments for the board's network and the S3 endpoint; QEMU's own network where it is not said."""
+
+    def __init__(self, name, folder, network=None, drives=0, number=0):
+        self.name, self.folder, self.number = name, pathlib.Path(folder), number
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.emulator = json.loads(shoal_image("emulator", name))
+        self.card = self.folder / "card.img"
+        self.drives = [self.folder / f"drive-{index}.img" for index in range(drives)]
+        self.flash()
+        for drive in self.drives:
+            with open(drive, "wb") as file:
+                file.truncate(DRIVE_BYTES)
+        self.serial = Serial()
+        self.process = None
+        self.log = open(self.folder / "serial.log", "w")
+        if network is None:
+            port = free_port()
+            network = (["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:9000"], f"http://127.0.0.1:{port}")
+        self.network, self.s3 = network
+
+    def flash(self):
+        """A fresh card; what was on it is gone."""
+        image = IMAGES / f"shoal-{self.name}.img"
+        subprocess.run(["cp", "--sparse=always", image, self.card], check=True)
+        os.truncate(self.card, CARD_BYTES)
+
+    def power_on(self):
+        assert self.process is None, "it is on already"
+        command = [self.emulator["program"], *self.emulator["arguments"]]
+        command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none"]
+        command += ["-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
+        if self.emulator["firmware"]:
+            command += ["-bios", self.emulator["firmware"]]
+        for index, path in enumerate([self.card, *self.drives]):
+            command += ["-drive", f"if=none,id=disk{index},format=raw,discard=unmap,file={path}"]
+            command += ["-device", f"virtio-blk-pci,drive=disk{index}" + (",bootindex=0" if index == 0 else "")]
+        mac = f"52:54:00:5a:{self.number:02x}:01"
+        command += self.network + ["-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
+        command += ["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
+
+    def _listen(self, process):
+        while data := process.stdout.read1(4096):
+            text = data.decode(errors="replace")
+            self.log.write(text)
+            self.log.flush()
+            self.serial.feed(text)
+
+    def cut_power(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def press_power_button(self):
+        with socket.socket(socket.AF_UNIX) as qmp:
+            qmp.connect(str(self.folder / "qmp"))
+            lines = qmp.makefile("rw")
+            for command in ("qmp_capabilities", "system_powerdown"):
+                lines.write(json.dumps({"execute": command}) + "\n")
+                lines.flush()
+                while "return" not in json.loads(lines.readline()):
+                    pass
+        self.process.wait(OFF_PATIENCE)
+        self.process = None
+
+    def close(self):
+        if self.process:
+            self.cut_power()
+        self.log.close()
+
+    def put_on_card(self, name, text):
+        assert self.process is None, "the card is in the board"
+        subprocess.run(
+            ["mcopy", "-o", "-i", f"{self.card}{MTOOLS_BOOT}", "-", f"::{name}"], input=text, text=True, check=True
+        )
+
+    def read_from_card(self, name):
+        assert self.process is None, "the card is in the board"
+        read = subprocess.run(
+            ["mtype", "-i", f"{self.card}{MTOOLS_BOOT}", f"::{name}"], capture_output=True, text=True
+        )
+        return read.stdout.replace("\r", "") if read.returncode == 0 else None
+
+
+def tested_boards():
+    """Names of the boards whose configuration says `tested` and whose image was built."""
+    names = []
+    for path in sorted((TOP / "board-configs").glob("*.toml")):
+        if path.name.startswith("_") or path.stem.endswith(".lock"):
+            continue
+        if tomllib.loads(path.read_text()).get("support") == "tested" and (IMAGES / f"shoal-{path.stem}.img").exists():
+            names.append(path.stem)
+    return names
+
+
+def missing():
+    """What this host lacks for QEMU boards, as a sentence; None where nothing is missing."""
+    for program in ("qemu-system-aarch64", "mcopy"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed: .ci/setup with SHOAL_SETUP=test brings it"
+    return None

@@ -1,6 +1,9 @@
+import shutil
+
 import pytest
 
 import qemu
+import wires as wiring
 
 
 @pytest.fixture
@@ -19,3 +22,15 @@ def boards(tmp_path):
     yield make
     for board in made:
         board.close()
+
+
+@pytest.fixture
+def wires(tmp_path):
+    """A bridge with DHCP on a network of its own."""
+    lacking = wiring.hosts.why_not() or (None if shutil.which("dnsmasq") else "`dnsmasq` is missing")
+    if lacking:
+        pytest.fail(lacking)
+    wiring.hosts.sweep()
+    made = wiring.Wires(tmp_path)
+    yield made
+    made.close()

@@ -32,7 +32,8 @@ def shoal_image(*arguments):
 
 
 class QemuBoard(Board):
-    """`network`: QEMU's arguments for the board's network and the S3 endpoint; QEMU's own network where it is not said."""
+    """`network`: QEMU's arguments for the board's network, and the words before QEMU's command that lead to it; QEMU's own
+    network, with S3 at a port of this host, where it is not said."""
 
     def __init__(self, name, folder, network=None, drives=0, number=0):
         self.name, self.folder, self.number = name, pathlib.Path(folder), number
@@ -49,8 +50,9 @@ class QemuBoard(Board):
         self.log = open(self.folder / "serial.log", "w")
         if network is None:
             port = free_port()
-            network = (["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:9000"], f"http://127.0.0.1:{port}")
-        self.network, self.s3 = network
+            network = (["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:9000"], [])
+            self.s3 = f"http://127.0.0.1:{port}"
+        self.network, self.prefix = network
 
     def flash(self):
         """A fresh card; what was on it is gone."""
@@ -60,7 +62,7 @@ class QemuBoard(Board):
 
     def power_on(self):
         assert self.process is None, "it is on already"
-        command = [self.emulator["program"], *self.emulator["arguments"]]
+        command = [*self.prefix, self.emulator["program"], *self.emulator["arguments"]]
         command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none"]
         command += ["-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
         if self.emulator["firmware"]:

@@ -19,7 +19,15 @@ mod records;
 
 use std::process::ExitCode;
 
+use membership::{DrivePolicy, Ticket};
+
 fn main() -> ExitCode {
-    let agent = board::Agent { label_file: chunk_store::label::LABEL_FILE, s3_port: config::S3_PORT_DEFAULT };
+    let agent = board::Agent {
+        label_file: chunk_store::label::LABEL_FILE,
+        s3_port: config::S3_PORT_DEFAULT,
+        ticket_takes_blank: |text| {
+            text.parse::<Ticket>().is_ok_and(|ticket| ticket.drive_policy == DrivePolicy::BlankToo)
+        },
+    };
     board::run_if_called(agent).unwrap_or_else(command::run)
 }

@@ -41,6 +41,8 @@ pub struct Agent {
     pub label_file: &'static str,
     /// Port that S3 listens on unless configured.
     pub s3_port: u16,
+    /// Does this ticket let a board take blank disks into service?
+    pub ticket_takes_blank: fn(&str) -> bool,
 }
 
 /// Acts as init of a board, or as the program that the DHCP client calls, where this process is one of these; returns

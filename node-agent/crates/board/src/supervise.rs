@@ -132,7 +132,8 @@ impl Init {
         tokio::spawn(network::run(name.clone(), orders.board.network.clone(), self.console.clone()));
         let told = Arc::new(Mutex::new(Told { notes: orders.notes.clone(), state: String::new() }));
         self.check_slot(card.as_ref(), &told);
-        let permissions = Permissions { format_blank_drives: orders.board.format_blank_drives };
+        let by_ticket = orders.ticket.as_ref().is_some_and(|ticket| (self.agent.ticket_takes_blank)(ticket));
+        let permissions = Permissions { format_blank_drives: orders.board.format_blank_drives || by_ticket };
         let mut places = {
             let (card, console, first) = (card.clone(), self.console.clone(), orders.first_start);
             let prepare = move || storage::prepare(card.as_ref(), first, permissions, &console);

@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod drain;
 mod drive;
+mod flash;
 mod folders;
 mod grid;
 mod init;
@@ -91,6 +92,8 @@ enum Command {
     /// What `rebuild-metadata` could not place: list, release, delete
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Puts an image onto a card, with configuration and ticket; without a disk it lists what could be flashed
+    Flash(flash::Flash),
     /// Looks for the commonest troubles and says what to do; changes nothing, works whether the node runs or not
     Doctor(doctor::Doctor),
     /// Copies metadata and keys (not the objects' bytes) to a file or to any S3; `verify` looks whether one is whole
@@ -146,6 +149,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(command) => command.run().await,
         Command::Demo(command) => command.run().await,
         Command::Config(command) => command.run(),
+        Command::Flash(command) => command.run(),
         Command::Status(command) => command.run().await,
         Command::Drive(command) => command.run().await,
         Command::Key(command) => command.run().await,

@@ -78,7 +78,9 @@ impl Flash {
         })?;
         shown.end();
         if self.json {
-            return super::print_json(&json!({ "disk": disk.path, "bytes": image_bytes, "seed": seed.is_some() }));
+            return super::print_json(
+                &json!({ "disk": disk.path, "bytes": image_bytes, "seed": seed.is_some() }),
+            );
         }
         println!("{}: {} written and read back.", disk.path.display(), human_bytes(image_bytes));
         println!("Put it into the board and switch it on.");
@@ -132,7 +134,10 @@ impl Flash {
         let given = match &self.serial {
             Some(serial) => serial.clone(),
             None if std::io::stdin().is_terminal() && !self.json => {
-                print!("{risk}: {}, {size}, serial {}.\nType its serial to erase it: ", disk.model, disk.serial);
+                print!(
+                    "{risk}: {}, {size}, serial {}.\nType its serial to erase it: ",
+                    disk.model, disk.serial
+                );
                 std::io::stdout().flush()?;
                 let mut line = String::new();
                 std::io::stdin().read_line(&mut line)?;

@@ -3,6 +3,7 @@
 mod architecture;
 mod command_line;
 mod demo;
+mod flash;
 mod rebuild;
 mod repository;
 mod shoal;

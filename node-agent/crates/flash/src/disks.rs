@@ -146,7 +146,8 @@ impl Kernel {
         let parts = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         let parts = parts.map(|entry| entry.path()).filter(|path| path.join("partition").exists());
         for part in std::iter::once(folder.clone()).chain(parts) {
-            let device = part.file_name().map_or_else(|| path.to_owned(), |name| Path::new("/dev").join(name));
+            let device =
+                part.file_name().map_or_else(|| path.to_owned(), |name| Path::new("/dev").join(name));
             let number = std::fs::read_to_string(part.join("dev")).unwrap_or_default();
             if let Some((_, place)) = self.mounted.iter().find(|(mounted, _)| mounted == number.trim()) {
                 return Some(match place.as_str() {

@@ -39,7 +39,8 @@ const MACHINE: [(&str, &str); 14] = [
 fn cards_come_first_and_only_disks_are_listed() {
     let (_folder, kernel) = kernel(&MACHINE);
     let disks = kernel.disks().expect("listed");
-    let names: Vec<_> = disks.iter().map(|disk| (disk.path.to_str().expect("text"), disk.removable)).collect();
+    let names: Vec<_> =
+        disks.iter().map(|disk| (disk.path.to_str().expect("text"), disk.removable)).collect();
     assert_eq!(names, [("/dev/mmcblk9", true), ("/dev/nvme9n9", false)]);
     assert_eq!((disks[0].model.as_str(), disks[0].serial.as_str()), ("SC32G", "0x1234abcd"));
     assert_eq!((disks[0].bytes, &disks[0].in_use), (62_333_952 * 512, &None));
@@ -49,14 +50,15 @@ fn cards_come_first_and_only_disks_are_listed() {
 #[test]
 fn disks_in_use_say_by_what() {
     let (_folder, mut kernel) = kernel(&MACHINE);
-    kernel.mounted = vec![("259:1".to_owned(), "/".to_owned()), ("179:1".to_owned(), "/media/card".to_owned())];
+    kernel.mounted =
+        vec![("259:1".to_owned(), "/".to_owned()), ("179:1".to_owned(), "/media/card".to_owned())];
     let why = |kernel: &Kernel| -> Vec<_> {
         kernel.disks().expect("listed").into_iter().map(|disk| disk.in_use.unwrap_or_default()).collect()
     };
-    assert_eq!(why(&kernel), [
-        "/dev/mmcblk9p1 is mounted at /media/card: unmount it first",
-        "this system runs from it"
-    ]);
+    assert_eq!(
+        why(&kernel),
+        ["/dev/mmcblk9p1 is mounted at /media/card: unmount it first", "this system runs from it"]
+    );
     kernel.mounted.clear();
     kernel.swaps.insert("/dev/nvme9n9p1".into());
     assert_eq!(why(&kernel), ["", "this system swaps to /dev/nvme9n9p1"]);

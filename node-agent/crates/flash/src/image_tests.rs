@@ -8,7 +8,8 @@ use ring::digest::{SHA256, digest};
 use crate::image::{Image, ImageError};
 
 fn plain() -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..3_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut bytes: Vec<u8> =
+        (0..3_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
     bytes
 }
@@ -31,7 +32,12 @@ fn a_packed_image_gives_the_bytes_of_the_plain_one() {
     let done = Command::new("zstd").args(["-q", "-o"]).arg(&packed).arg(&path).status();
     assert!(done.expect("zstd: install the package zstd").success());
     let mut content = Vec::new();
-    Image::open(&packed).expect("opened").content().expect("content").read_to_end(&mut content).expect("read");
+    Image::open(&packed)
+        .expect("opened")
+        .content()
+        .expect("content")
+        .read_to_end(&mut content)
+        .expect("read");
     assert!(content == plain());
     let (bytes, digest) = Image::open(&packed).expect("opened").measure(|_| {}).expect("measured");
     assert_eq!((bytes, HEXLOWER.encode(digest.as_ref())), (3_000_000, sum(&plain())));

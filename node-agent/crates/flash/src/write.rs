@@ -74,7 +74,9 @@ pub enum FlashError {
         lost: u64,
     },
     /// Written, and another thing came back.
-    #[error("what was written came back differently between {at} and {end}: the disk is broken; do not use it")]
+    #[error(
+        "what was written came back differently between {at} and {end}: the disk is broken; do not use it"
+    )]
     Differs {
         /// First byte of the block.
         at: u64,
@@ -85,7 +87,9 @@ pub enum FlashError {
     #[error("the image is not what was checked a moment ago: nothing on the disk can be used; try again")]
     Changed,
     /// The image has no place for it.
-    #[error("this image has no seed block: configuration and ticket go into files of its first volume instead")]
+    #[error(
+        "this image has no seed block: configuration and ticket go into files of its first volume instead"
+    )]
     NoSeed,
     /// Configuration or ticket.
     #[error(transparent)]
@@ -137,8 +141,9 @@ pub fn flash<M: Medium>(
 fn marks(disk_bytes: u64) -> Vec<u64> {
     let Some(last) = disk_bytes.checked_sub(MARK_BYTES as u64) else { return Vec::new() };
     let last = last / MARK_BYTES as u64 * MARK_BYTES as u64;
-    let mut places: Vec<u64> =
-        std::iter::successors(Some(FIRST_MARK_AT), |at| at.checked_mul(2)).take_while(|&at| at < last).collect();
+    let mut places: Vec<u64> = std::iter::successors(Some(FIRST_MARK_AT), |at| at.checked_mul(2))
+        .take_while(|&at| at < last)
+        .collect();
     places.insert(0, 0);
     if last > 0 {
         places.push(last);

@@ -170,7 +170,9 @@ fn too_small_a_disk_and_an_image_that_changes_are_refused() {
     assert!(matches!(run(&mut card, &whole), Err(FlashError::TooSmall { .. })));
     assert!(card.memory.get_ref().iter().all(|&byte| byte == 0), "nothing is written");
     let mut card = Card::new(8 * MIB, 8 * MIB, Flaw::None);
-    for changed in [&whole[..whole.len() - 1], &image(3 * MIB + 1)[..], &[&whole[..10], &[9], &whole[11..]].concat()] {
+    for changed in
+        [&whole[..whole.len() - 1], &image(3 * MIB + 1)[..], &[&whole[..10], &[9], &whole[11..]].concat()]
+    {
         let order = order(&whole, 8 * MIB, None);
         let done = flash(&order, &mut &changed[..], &mut card, &mut |_, _, _| {});
         assert!(matches!(done, Err(FlashError::Changed)), "{done:?}");

@@ -304,7 +304,9 @@ impl Init {
         if orders.board.found {
             self.console.say("founding a grid");
             let output = command.output().await.map_err(|error| error.to_string())?;
-            let text = Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned());
+            // How a server is started is of no use on a board.
+            let told = String::from_utf8_lossy(&output.stdout);
+            let text = Zeroizing::new(told.split("\nStart it:").next().unwrap_or(&told).to_owned());
             for line in text.lines().chain(String::from_utf8_lossy(&output.stderr).lines()) {
                 self.console.line(line);
             }

@@ -110,7 +110,7 @@ enum Event {
 impl Init {
     async fn run(self) -> Stop {
         let (orders_sender, mut stops) = mpsc::channel(4);
-        power::listen(&orders_sender);
+        tokio::spawn(power::listen(orders_sender.clone()));
         listen_to_signals(orders_sender);
         self.beat();
         let card = blocking(storage::find_card).await.flatten();

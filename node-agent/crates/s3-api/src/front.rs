@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HOST, HeaderName, RETRY_AFTER, SERVER};
+use http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, RETRY_AFTER, SERVER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_server::{Handler, Peer, RequestBody, RequestLabels, ResponseBody, empty, full};
@@ -16,6 +16,7 @@ use crate::auth::{
     verify_version_2,
 };
 use crate::body::{self, Announced};
+use crate::error::http_date;
 use crate::query_headers::with_query_headers;
 use crate::request::{Query, S3Body, S3Request};
 use crate::table::{self, BodyUse, Operation};
@@ -207,6 +208,10 @@ impl Handler for S3Front {
         }
         headers.insert(HOST_ID, self.host_id.clone());
         headers.insert(SERVER, SERVER_NAME);
+        // By the clock that signatures are held against: SDKs correct theirs by it. Without one the server takes the host's.
+        if let Ok(date) = HeaderValue::from_str(&http_date(self.clock.reading().time)) {
+            headers.insert(DATE, date);
+        }
         response
     }
 }

@@ -22,8 +22,10 @@ pub(super) const FLOOR_LOSS_PPM: u128 = 1_000;
 /// How far a running clock is off after a while, in millionths: crystals of small boards have 20 to 50, warm ones more.
 pub(super) const DRIFT_PPM: u128 = 100;
 /// A time further ahead of the floor is not believed: an RTC with a dying battery, a mad server. Boards lie in drawers for
-/// years, not for ten. An operator's order may.
+/// years, not for ten. An operator's order may ...
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// ... but not beyond this (2200-01-01), which is a slip of the hand. Keeps dates within what headers can write.
+pub(super) const TIME_MAX: Timestamp = Timestamp::from_secs(7_258_118_400);
 /// A reference that leaves what references said before by more than this is not believed (ntpd's panic threshold).
 pub(super) const JUMP_MAX: Duration = Duration::from_secs(1_000);
 /// An older proof is replaced by any other one, better or not.

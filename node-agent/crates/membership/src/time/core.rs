@@ -9,7 +9,7 @@ use grid_types::{NodeId, Timestamp};
 use super::agreement::{Interval, agreeing};
 use super::config::{
     AHEAD_MAX, CLOCKS_APART_MAX, DRIFT_PPM, FLOOR_EARLIEST, FLOOR_LOSS_PPM, FLOOR_SLACK, GRID_TIME_AFTER,
-    HOPS_MAX, JUMP_MAX, PEER_COUNTS_FOR, PEER_SHOWN_FOR, PROOF_STALE_AFTER,
+    HOPS_MAX, JUMP_MAX, PEER_COUNTS_FOR, PEER_SHOWN_FOR, PROOF_STALE_AFTER, TIME_MAX,
 };
 use super::source::{Strength, TimeSource};
 
@@ -56,7 +56,7 @@ pub enum Refusal {
         floor: Timestamp,
     },
     /// No board lies in a drawer for so long.
-    #[error("it is more than ten years after the last time that was known")]
+    #[error("it is more than ten years after the last time that was known, or after 2199")]
     TooFarAhead,
     /// A reference that contradicts references.
     #[error("it is {} s off what NTP or other members said before", .0.as_secs())]
@@ -206,6 +206,9 @@ impl ProvenTime {
             return Err(Refusal::Host);
         }
         let time = offer.anchor.at(boot);
+        if time > TIME_MAX {
+            return Err(Refusal::TooFarAhead);
+        }
         self.floor = Anchor { boot, time: Timestamp(time.0.saturating_sub(micros(FLOOR_SLACK))) };
         self.refused.clear();
         self.peers.clear();
@@ -226,7 +229,8 @@ impl ProvenTime {
         if offered < floor {
             return Err(Refusal::BelowFloor { offered, floor });
         }
-        if offer.source != TimeSource::Operator && offered > floor.plus(AHEAD_MAX) {
+        let operator = offer.source == TimeSource::Operator;
+        if offered > TIME_MAX || !operator && offered > floor.plus(AHEAD_MAX) {
             return Err(Refusal::TooFarAhead);
         }
         let Some(proof) = self.proof else { return Ok(()) };

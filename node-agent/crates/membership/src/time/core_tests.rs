@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use grid_types::{NodeId, Timestamp};
 
-use super::config::{AHEAD_MAX, FLOOR_EARLIEST, FLOOR_SLACK, GRID_TIME_AFTER, HOPS_MAX, PROOF_STALE_AFTER};
+use super::config::{
+    AHEAD_MAX, FLOOR_EARLIEST, FLOOR_SLACK, GRID_TIME_AFTER, HOPS_MAX, PROOF_STALE_AFTER, TIME_MAX,
+};
 use super::core::{Anchor, Offer, PeerReading, ProvenTime, Refusal};
 use super::source::{Strength, TimeSource};
 
@@ -118,6 +120,9 @@ fn mad_times_are_refused_and_an_operator_overrules() {
     for source in [TimeSource::Rtc, TimeSource::Ntp, TimeSource::Peer(node(2))] {
         assert_eq!(core.offer(offer(source, far), BOOT), Err(Refusal::TooFarAhead), "{source}");
     }
+    let never = offer(TimeSource::Operator, TIME_MAX.plus(SECOND));
+    assert_eq!(core.offer(never, BOOT), Err(Refusal::TooFarAhead));
+    assert_eq!(core.overrule(never, BOOT), Err(Refusal::TooFarAhead));
     core.offer(offer(TimeSource::Ntp, after(10)), BOOT).unwrap();
     let jump = core.offer(offer(TimeSource::Ntp, after(1_100)), BOOT);
     assert_eq!(jump, Err(Refusal::Jump(Duration::from_secs(1_090))));

@@ -7,6 +7,8 @@ use grid_types::Timestamp;
 use ring::digest::{SHA256, digest};
 use sys::Disk;
 
+use super::config::TIME_MAX;
+
 /// Name of the file at the root of each drive.
 pub const FLOOR_FILE: &str = "shoal-time";
 /// First line: what it is, and the version of its layout.
@@ -55,7 +57,8 @@ fn decode(bytes: &[u8]) -> io::Result<Timestamp> {
     if told != hash(body) {
         return Err(invalid("does not match its hash"));
     }
-    body.parse().map(Timestamp).map_err(|_| invalid("holds no time"))
+    let floor = body.parse().map(Timestamp).ok().filter(|floor| *floor <= TIME_MAX);
+    floor.ok_or_else(|| invalid("holds no time that can be"))
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -72,15 +75,13 @@ mod tests {
     fn a_floor_is_kept_replaced_and_refused_where_it_is_damaged() {
         let disk = FaultDisk::new(1);
         assert_eq!(read_floor(&disk).unwrap(), None);
-        for floor in [Timestamp(0), Timestamp(1_795_000_000_123_456), Timestamp(u64::MAX)] {
+        for floor in [Timestamp(0), Timestamp(1_795_000_000_123_456), TIME_MAX] {
             write_floor(&disk, floor).unwrap();
             assert_eq!(read_floor(&disk).unwrap(), Some(floor));
         }
         let good = encode(Timestamp(1_795_000_000_123_456));
         let whole = good.len();
-        assert!(
-            whole as u64 <= FLOOR_BYTES_MAX && encode(Timestamp(u64::MAX)).len() as u64 <= FLOOR_BYTES_MAX
-        );
+        assert!(whole as u64 <= FLOOR_BYTES_MAX && encode(TIME_MAX).len() as u64 <= FLOOR_BYTES_MAX);
         for at in 0..whole {
             let mut bytes = good.clone().into_bytes();
             bytes[at] ^= 1;
@@ -88,6 +89,7 @@ mod tests {
             assert!(decode(&good.as_bytes()[..at]).is_err(), "cut at {at}");
         }
         assert!(decode(format!("{good}x").as_bytes()).is_err());
+        assert!(decode(encode(Timestamp(TIME_MAX.0 + 1)).as_bytes()).is_err());
         let newer = decode(good.replace("floor 1", "floor 2").as_bytes()).unwrap_err();
         assert!(newer.to_string().contains("newer release"), "{newer}");
     }

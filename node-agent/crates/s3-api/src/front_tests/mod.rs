@@ -6,7 +6,7 @@ mod rig;
 
 use std::time::Duration;
 
-use sys::TimeTrust;
+use sys::{Clock, TimeTrust};
 use tokio::io::AsyncWriteExt;
 
 use client::{Answer, UNSIGNED, hex_sha256, read_answer};
@@ -99,6 +99,11 @@ async fn a_clock_that_is_off_is_told_so() {
     let answer = rig.send("GET", "/bucket/a", &[], b"").await;
     assert_eq!(code(&answer), is(403, "RequestTimeTooSkewed"));
     assert_eq!(answer.element("MaxAllowedSkewMilliseconds"), "900000");
+    let told = httpdate::parse_http_date(answer.header("date"))
+        .unwrap()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(told.as_secs(), rig.clock.now().as_secs(), "clients correct their clock by it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -219,9 +219,10 @@ fn encode_clock(page: &mut DescriptorEncoder, clock: &ClockInfo) -> fmt::Result 
     let sources =
         SOURCES.iter().map(|source| (vec![("source", *source)], u64::from(clock.source == *source)));
     gauges(page, "clock_source", "1 for who vouches for the time", sources)?;
-    let help = "How far the time may be off where it is proven";
-    let uncertainty = clock.uncertainty_us.into_iter().map(|value| (vec![], value));
-    gauges(page, "clock_uncertainty_microseconds", help, uncertainty)?;
+    if let Some(uncertainty) = clock.uncertainty_us {
+        let help = "How far the time may be off where it is proven";
+        gauge(page, "clock_uncertainty_microseconds", help, uncertainty)?;
+    }
     let help = "How far a member's clock is ahead of this one; negative where it is behind";
     let kind = ConstGauge::new(0_i64).metric_type();
     let mut family = page.encode_descriptor("clock_ahead_microseconds", help, None, kind)?;

@@ -35,7 +35,7 @@ fn mistakes_name_line_and_column_and_what_is_right() {
         ),
         (
             "drives = [\"a\"]\n[clock]\nsource = \"ntp\"\n",
-            "line 3, column 10: unknown variant `ntp`, expected `host` or `proven`",
+            "line 3, column 10: unknown variant `ntp`, expected `host` or `proven`; known here: host, proven",
         ),
         (
             "drives = [\"a\"]\n[clock]\nntp = [\"a\"]\n",
@@ -94,7 +94,8 @@ fn the_template_parses_and_shows_the_defaults() {
         .filter(|line| !line.contains("/run/shoal") && !line.contains("REDUCED"))
         // Examples where the default is nothing.
         .filter(|line| {
-            !["advertise", "interfaces", "peers", "ticket_file"].iter().any(|key| line.contains(key))
+            let examples = ["advertise", "interfaces", "peers", "ticket_file", "ntp = ", "rtc = "];
+            !examples.iter().any(|key| line.contains(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.contains(" = ") && !rest.contains("`") => format!("{rest}\n"),

@@ -381,7 +381,10 @@ impl Driver {
         let (source, strength) = (TimeSource::Operator, Strength::Operator);
         let offer = Offer { source, strength, hops: 0, anchor, uncertainty: OPERATOR_UNCERTAINTY };
         if !told.lower_floor {
-            return self.core.offer(offer, boot);
+            let judged = self.core.offer(offer, boot);
+            // Who asks after the answer sees what it did.
+            self.publish(boot);
+            return judged;
         }
         self.core.overrule(offer, boot)?;
         tracing::warn!("an operator lowered the floor of the time");

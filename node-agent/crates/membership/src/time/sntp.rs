@@ -22,7 +22,7 @@ const MODE_SERVER: u8 = 4;
 const LEAP_UNKNOWN: u8 = 3;
 const STRATUM_MAX: u8 = 15;
 /// Of the server from its reference clock (RFC 5905, `MAXDIST`).
-const ROOT_DISTANCE_MAX: Duration = Duration::from_millis(1_500);
+pub(super) const ROOT_DISTANCE_MAX: Duration = Duration::from_millis(1_500);
 /// From 1900, where NTP counts from, to 1970.
 const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
 /// Seconds of an era of NTP; the first one ends in 2036.

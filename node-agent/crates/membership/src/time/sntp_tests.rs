@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use grid_types::Timestamp;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use sys::{Clock, RealClock, RealRandom};
 use tokio::net::UdpSocket;
 
-use super::sntp::{NtpError, addresses_of, ask, judge, question};
+use super::sntp::{NtpError, ROOT_DISTANCE_MAX, addresses_of, ask, judge, question};
 
 const NONCE: u64 = 0x0123_4567_89ab_cdef;
 /// 2026-11-27 00:00:00 UTC.
@@ -78,6 +80,27 @@ fn what_is_no_answer_to_the_question_is_refused() {
         assert!(judge(&right()[..cut], NONCE, SECOND, SECOND).is_err(), "{cut} bytes");
     }
     assert!(judge(&[right().as_slice(), &[7; 20]].concat(), NONCE, SECOND, SECOND * 2).is_ok(), "extensions");
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_judged(
+        mut packet in vec(any::<u8>(), 0..100),
+        like_an_answer: bool,
+        sent in 0..10_000_000_u64,
+        away in 0..5_000_000_u64,
+    ) {
+        if like_an_answer && packet.len() >= 48 {
+            packet[..12].copy_from_slice(&right()[..12]);
+            packet[24..32].copy_from_slice(&NONCE.to_be_bytes());
+        }
+        let (sent, away) = (Duration::from_micros(sent), Duration::from_micros(away));
+        if let Ok(sample) = judge(&packet, NONCE, sent, sent + away) {
+            prop_assert_eq!(&packet[24..32], &NONCE.to_be_bytes());
+            prop_assert!(sample.uncertainty <= away + ROOT_DISTANCE_MAX, "{:?}", sample);
+            prop_assert_eq!(sample.anchor.boot, sent + away);
+        }
+    }
 }
 
 #[test]

@@ -75,6 +75,18 @@ mod tests {
 
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
+            let versioned = [&[VERSION], bytes.as_slice()].concat();
+            if let Ok(told) = decode(&versioned) {
+                let proven = told.source.trust() == sys::TimeTrust::Proven;
+                proptest::prop_assert_eq!(proven, told.strength.is_some());
+                proptest::prop_assert_eq!(decode(&encode(&told)), Ok(told));
+            }
+        }
+    }
+
     #[test]
     fn answers_are_read_as_they_were_written_and_nothing_else_is() {
         let peer = TimeSource::Peer(NodeId::from_bytes([7; 16]));

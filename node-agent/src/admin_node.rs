@@ -1,15 +1,17 @@
 //! The node as the operator's door sees it.
 
+mod time;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
-    QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
-    TakeBackup, TicketInfo, VerifyReport, WaitingNode,
+    AddDrive, ClockInfo, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo,
+    Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
+    QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive,
+    SetClock, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
@@ -23,20 +25,22 @@ use grid_types::{
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use keyring::{PassphraseCost, PassphraseKey, RootKey};
-use membership::{Gossip, JoinService, Liveness, TicketOrder};
+use membership::{Gossip, JoinService, Liveness, OperatorTime, TicketOrder};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
 use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
 use repair::{JobStatus, Repair};
 use segment_store::GridView;
-use sys::{Clock, Random};
+use sys::{Clock, Random, TimeTrust};
 use zeroize::Zeroizing;
 
+use self::time::{clock_info, clock_warnings, member_clock, of_time};
 use crate::access_log::AccessLog;
 use crate::backup::{BackupSource, Head, SourceError};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
+use crate::timekeeping::Timekeeping;
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
@@ -65,6 +69,10 @@ pub struct AdminNodeParts {
     pub registry: GridRegistry,
     /// Drives in service.
     pub store: ChunkStore,
+    /// Which time it is.
+    pub time: Arc<Timekeeping>,
+    /// S3 answers 503 while that is not proven.
+    pub refuses_unproven: bool,
     /// The grid now.
     pub grid: GridView,
     /// Drives, all of them.
@@ -411,6 +419,9 @@ impl Node for AdminNode {
         {
             reasons.push(format!("writes: {error}"));
         }
+        if self.parts.refuses_unproven && self.parts.time.reading().trust == TimeTrust::Unproven {
+            reasons.push("time: it is not proven yet, and S3 answers 503 until it is".to_owned());
+        }
         Readiness::of(reasons)
     }
 
@@ -444,6 +455,7 @@ impl Node for AdminNode {
                         .to_owned(),
                 );
             }
+            warnings.extend(clock_warnings(&self.parts.time.status()));
             let doors = self.doors.get();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -467,6 +479,7 @@ impl Node for AdminNode {
                 segments_incomplete,
                 segments_unrecoverable: self.parts.repair.unrecoverable(),
                 warnings,
+                clock: Some(clock_info(&self.parts.time)),
             })
         }
         .boxed()
@@ -515,6 +528,7 @@ impl Node for AdminNode {
                 jobs: self.jobs().await?,
                 process: process.unwrap_or_default(),
                 access_log_dropped: self.parts.access_log.dropped(),
+                clock: Some(clock_info(&self.parts.time)),
             })
         }
         .boxed()
@@ -662,6 +676,24 @@ impl Node for AdminNode {
         async move { status.map(job_info).ok_or_else(|| AdminError::not_found("NoSuchJob", message)) }.boxed()
     }
 
+    fn clock(&self) -> NodeFuture<'_, ClockInfo> {
+        let info = clock_info(&self.parts.time);
+        async move { Ok(info) }.boxed()
+    }
+
+    fn set_clock(&self, order: SetClock) -> NodeFuture<'_, ClockInfo> {
+        async move {
+            let SetClock { time, lower_floor } = order;
+            self.parts
+                .time
+                .set(OperatorTime { time, lower_floor })
+                .await
+                .map_err(|refusal| of_time(&refusal))?;
+            Ok(clock_info(&self.parts.time))
+        }
+        .boxed()
+    }
+
     fn nodes(&self) -> NodeFuture<'_, Vec<NodeInfo>> {
         async move {
             let parts = &self.parts;
@@ -670,6 +702,7 @@ impl Node for AdminNode {
             let (view, grid) = (parts.gossip.view(), parts.grid.load());
             let (voters, leader) = parts.meta.root_voters();
             let now = parts.clock.since_boot();
+            let time = parts.time.status();
             let info = |member: &membership::Member| {
                 let here = member.node == parts.identity.node;
                 let seen = view.members.get(&member.node);
@@ -695,6 +728,7 @@ impl Node for AdminNode {
                     total_bytes: drives.iter().map(|drive| drive.total_bytes).sum(),
                     free_bytes: drives.iter().map(|drive| drive.free_bytes).sum(),
                     added: member.added,
+                    clock: member_clock(&time, member.node, here),
                 }
             };
             Ok(list.list().current().map(info).collect())

@@ -2,6 +2,7 @@
 
 mod admin_options;
 mod backup;
+mod clock;
 mod config;
 mod demo;
 mod doctor;
@@ -75,6 +76,9 @@ enum Command {
     /// The grid as a whole: continue-without
     #[command(subcommand)]
     Grid(grid::GridCommand),
+    /// Which time a node has, and by whose word: show, set
+    #[command(subcommand)]
+    Clock(clock::ClockCommand),
     /// Lets the chunks of drives move away; then the drives leave
     Drain(drain::Drain),
     /// Where the chunks of an object are
@@ -140,6 +144,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Node(command) => command.run().await,
         Command::Pair(command) => command.run().await,
         Command::Grid(command) => command.run().await,
+        Command::Clock(command) => command.run().await,
         Command::Drain(command) => command.run().await,
         Command::Locate(command) => command.run().await,
         Command::Ticket(command) => command.run().await,

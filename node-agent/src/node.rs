@@ -27,7 +27,7 @@ use sys::{Clock, Random};
 use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
 use crate::certificate::Authority;
-use crate::config::{Config, DegradedWrites, TlsMode};
+use crate::config::{Config, DegradedWrites, TlsMode, UnprovenTime};
 use crate::drives::{
     Discovered, DiscoveryError, DriveLock, DriveOrder, DriveWatch, OurDrive, ProblemFolder, WatchConfig,
     WatchStart, WatchedDrive, discover,
@@ -40,6 +40,7 @@ use crate::grid::{
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
+use crate::timekeeping::{Timekeeping, Timepiece};
 
 #[cfg(test)]
 mod failed_drive_tests;
@@ -123,6 +124,8 @@ pub struct Node {
     admin_socket: HttpServer,
     meta: MetaStore,
     watch: Arc<DriveWatch>,
+    time: Arc<Timekeeping>,
+    store: ChunkStore,
     link: Arc<GridLink>,
     following: Following,
     repair: Arc<Repair>,
@@ -142,10 +145,10 @@ impl Node {
     /// Starts everything; serves when it returns.
     pub async fn start(
         config: &Config,
-        clock: Arc<dyn Clock>,
+        host_clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
-        let started = clock.since_boot();
+        let started = host_clock.since_boot();
         codec::self_test::run()?;
 
         let folders = config.drives.clone();
@@ -154,6 +157,8 @@ impl Node {
         for problem in &problems {
             tracing::warn!(path = %problem.path.display(), reason = problem.reason, "a folder is not in service");
         }
+        let timepiece = Timepiece::read(&config.clock, host_clock, &drives).await?;
+        let clock = timepiece.clock();
         let drive_config = DriveConfig::default();
         let InService { locks, opened, failed } =
             take_into_service(&drives, &clock, &drive_config, &mut problems, &mut warnings).await?;
@@ -182,6 +187,7 @@ impl Node {
             })
             .await?,
         );
+        let time = Arc::new(timepiece.start(identity.node, &link, random.clone()));
         if let Some(address) = link.find_double().await {
             return Err(IncarnationError::Running(address).into());
         }
@@ -199,6 +205,7 @@ impl Node {
         tracing::info!(grid = %identity.grid, node = %identity.node, incarnation = identity.incarnation, "this node");
 
         let store = ChunkStore::new(opened);
+        time.follow(meta.clone(), store.clone());
         let grid = GridView::default();
         let picture = Arc::new(Picture::new(grid.clone()));
         let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
@@ -307,6 +314,7 @@ impl Node {
                 log: access_log.clone(),
             }))
         };
+        let refuses_unproven = config.clock.unproven == UnprovenTime::Refuse;
         let front = S3Front::new(
             engine.clone(),
             iam.clone(),
@@ -315,6 +323,7 @@ impl Node {
                 region: config.s3.region.clone(),
                 host_suffixes: config.s3.host_suffixes.clone(),
                 signature_v2: config.s3.signature_v2,
+                refuse_unproven_time: refuses_unproven,
                 host_id: identity.node.to_string(),
                 ..S3Config::default()
             },
@@ -361,7 +370,9 @@ impl Node {
             joining,
             gossip: following.gossip().clone(),
             registry,
-            store,
+            store: store.clone(),
+            time: time.clone(),
+            refuses_unproven,
             grid,
             watch: watch.clone(),
             repair: repair.clone(),
@@ -393,6 +404,8 @@ impl Node {
             admin_socket,
             meta,
             watch,
+            time,
+            store,
             link,
             following,
             repair,
@@ -434,6 +447,7 @@ impl Node {
         self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();
+        self.time.stop(&self.store).await;
         self.following.shutdown().await;
         self.meta.shutdown().await;
         self.link.shutdown().await;

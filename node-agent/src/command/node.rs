@@ -1,6 +1,6 @@
 //! `shoal node`.
 
-use admin_api::types::{Done, NodeList};
+use admin_api::types::{Done, MemberClock, NodeList};
 use clap::{Args, Subcommand};
 use http::Method;
 
@@ -33,6 +33,19 @@ pub struct One {
     admin: AdminOptions,
 }
 
+/// What there is to say of a member's clock.
+fn clock(clock: &MemberClock) -> String {
+    match clock.source.as_str() {
+        "unproven" => "  its time is not proven".to_owned(),
+        "grid" => "  grid time".to_owned(),
+        _ if clock.apart => {
+            let side = if clock.ahead_us > 0 { "ahead of" } else { "behind" };
+            format!("  its clock is {} s {side} this one's", clock.ahead_us.unsigned_abs() / 1_000_000)
+        }
+        _ => String::new(),
+    }
+}
+
 impl NodeCommand {
     /// Orders run to completion on the node.
     pub async fn run(self) -> Result<(), Failure> {
@@ -49,7 +62,7 @@ impl NodeCommand {
                         (false, false) => "-",
                     };
                     println!(
-                        "{:>3} {} {:<8} {:<6} {} drives, {} free of {}  {}  {}{}",
+                        "{:>3} {} {:<8} {:<6} {} drives, {} free of {}  {}  {}{}{}",
                         node.number,
                         node.node,
                         node.state,
@@ -59,7 +72,8 @@ impl NodeCommand {
                         human_bytes(node.total_bytes),
                         node.addresses.join(" "),
                         node.name,
-                        if node.here { "  (this one)" } else { "" }
+                        if node.here { "  (this one)" } else { "" },
+                        node.clock.as_ref().map(clock).unwrap_or_default()
                     );
                 }
                 Ok(())

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use crate::node::NodeAnswer;
 use crate::table::Access;
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo, VerifyReport,
+    AddDrive, ClockInfo, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo,
+    Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
+    Readiness, ReleaseQuarantined, ReplaceDrive, SetClock, Status, TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -75,6 +75,20 @@ fn job(name: &str) -> JobInfo {
     }
 }
 
+fn clock() -> ClockInfo {
+    ClockInfo {
+        time: Timestamp(5),
+        trust: "proven".to_owned(),
+        source: "rtc".to_owned(),
+        peer: None,
+        uncertainty_us: None,
+        floor: Some(Timestamp(4)),
+        refused: Vec::new(),
+        silent: Vec::new(),
+        members: Vec::new(),
+    }
+}
+
 impl Node for SmallNode {
     fn readiness(&self) -> Readiness {
         let reason = self.unready.load(Ordering::SeqCst).then(|| "no drive".to_owned());
@@ -100,6 +114,7 @@ impl Node for SmallNode {
             segments_incomplete: 0,
             segments_unrecoverable: 0,
             warnings: Vec::new(),
+            clock: Some(clock()),
         };
         async move { Ok(status) }.boxed()
     }
@@ -129,6 +144,12 @@ impl Node for SmallNode {
     }
     fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo> {
         self.ordered(format!("{order:?} {name}"), job(name))
+    }
+    fn clock(&self) -> NodeAnswer<'_, ClockInfo> {
+        async { Ok(clock()) }.boxed()
+    }
+    fn set_clock(&self, order: SetClock) -> NodeAnswer<'_, ClockInfo> {
+        self.ordered(format!("clock {} {}", order.time.0, order.lower_floor), clock())
     }
     fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>> {
         self.ordered("nodes".to_owned(), Vec::new())
@@ -337,6 +358,10 @@ async fn orders_reach_the_node_by_key_and_by_socket() {
 
     let add = json!({"path": "/srv/b", "allow_not_empty": true}).to_string();
     assert_eq!(doors.unix(Method::POST, "/v1/drives", add).await.0, StatusCode::OK);
+    let (_, clock) = doors.tcp(Method::GET, "/v1/clock", Some(&key), "").await;
+    assert_eq!((&clock["source"], &clock["trust"]), (&json!("rtc"), &json!("proven")));
+    let order = json!({"time": 1_795_000_000_000_000_u64}).to_string();
+    assert_eq!(doors.unix(Method::POST, "/v1/clock", order).await.0, StatusCode::OK);
     let (_, locked) = doors.unix(Method::POST, &format!("/v1/drives/{DRIVE}/lock"), "").await;
     assert_eq!(locked["locked"], true);
     let replace = json!({"path": "/srv/c"}).to_string();
@@ -350,6 +375,7 @@ async fn orders_reach_the_node_by_key_and_by_socket() {
         doors.orders(),
         [
             "add /srv/b true".to_owned(),
+            "clock 1795000000000000 false".to_owned(),
             "lock true".to_owned(),
             format!("replace {DRIVE} /srv/c"),
             "Pause scrub".to_owned(),

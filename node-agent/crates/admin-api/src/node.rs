@@ -4,9 +4,9 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TakeBackup, TicketInfo, VerifyReport,
+    AddDrive, ClockInfo, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo,
+    Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
+    Readiness, ReleaseQuarantined, ReplaceDrive, SetClock, Status, TakeBackup, TicketInfo, VerifyReport,
 };
 use crate::{AdminError, ByteStream, NodeSample, OperatorKeyHash};
 
@@ -47,6 +47,11 @@ pub trait Node: Send + Sync + 'static {
     fn jobs(&self) -> NodeAnswer<'_, Vec<JobInfo>>;
     /// Steers one.
     fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo>;
+
+    /// Which time it has.
+    fn clock(&self) -> NodeAnswer<'_, ClockInfo>;
+    /// The operator vouches for a time.
+    fn set_clock(&self, order: SetClock) -> NodeAnswer<'_, ClockInfo>;
 
     /// Members of the grid.
     fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>>;

@@ -73,6 +73,8 @@ pub static OPERATIONS: &[Operation] = &[
     row!("Metrics", GET, "/metrics", Operator, "Figures as Prometheus text", ops::health::metrics),
     row!("ListOperations", GET, "/v1/operations", Operator, "This table", ops::status::operations),
     row!("Status", GET, "/v1/status", Operator, "The node at a glance", ops::status::status),
+    row!("ShowClock", GET, "/v1/clock", Operator, "Which time it has, and by whose word", ops::clock::show),
+    row!("SetClock", POST, "/v1/clock", Operator, "The operator vouches for the time", ops::clock::set),
     row!(
         "ListDrives",
         GET,

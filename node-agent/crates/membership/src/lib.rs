@@ -4,6 +4,7 @@
 //! - `ticket`: what lets a new node in; `join`: how it gets in.
 //! - `gossip`: who lives, and what each node says of itself.
 //! - `discovery`: where others may be.
+//! - `time`: which time it is, and who vouches for it.
 //! - `merge`: all of it as the `GridSnapshot` that placement and reads use.
 //!
 //! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
@@ -17,6 +18,7 @@ mod join;
 mod member_list;
 mod merge;
 mod ticket;
+mod time;
 
 pub use discovery::{
     Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, GRID_ADDRESSES_MAX, Interfaces, MDNS_PORT,
@@ -41,4 +43,9 @@ pub use merge::merge;
 pub use ticket::{
     DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId,
     TicketIdError, TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
+};
+pub use time::{
+    CLOCKS_APART_MAX, Electorate, FLOOR_EARLIEST, FLOOR_FILE, GRID_TIME_AFTER, KeeperStart, NTP_SERVERS_MAX,
+    OperatorTime, PeerClock, Refusal as TimeRefusal, SERVICE as TIME_SERVICE, TimeConfig, TimeKeeper,
+    TimeSource, TimeStatus, read_floor, write_floor,
 };

@@ -1,6 +1,7 @@
 //! The handlers of the table, a file a noun.
 
 pub mod backup;
+pub mod clock;
 pub mod drives;
 pub mod health;
 pub mod jobs;

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use grid_types::{ErrorCode, NodeId};
 use parking_lot::Mutex;
 use rpc::{Body, Caller, RpcError, Service, Services, collect, once};
-use sys::{Clock, Random};
+use sys::{Clock, Random, Reading, TimeTrust};
 
 use super::pairing::{PairingCode, Pairings, PendingPairing, pin_of};
 use super::registry::{AdmitError, Registry, RegistryError};
@@ -146,6 +146,12 @@ impl Inner {
                     return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
                 }
                 Err(Refusal::Registry(error)) => return Err(unavailable(error)),
+                Err(Refusal::Time) => {
+                    tracing::warn!(node = %caller.node, "no ticket is taken while the time is not proven");
+                    let told =
+                        "the time of this member is not proven yet: try again, or `shoal clock set` on it";
+                    return Err(RpcError::new(ErrorCode::Unavailable, told));
+                }
             }
         }
         Err(RpcError::new(ErrorCode::SlowDown, "many nodes join at once: try again"))
@@ -175,7 +181,11 @@ impl Inner {
             }
             _ => {}
         }
-        let now = self.clock.now();
+        // A clock that nobody vouches for may be behind: by it, what is over may not be.
+        let Reading { time: now, trust } = self.clock.reading();
+        if trust == TimeTrust::Unproven {
+            return Err(Refusal::Time);
+        }
         if now >= record.expires {
             return Err(Refusal::Ticket("expired ticket"));
         }
@@ -298,6 +308,8 @@ enum Refusal {
     Conflict,
     /// The root shard does not answer.
     Registry(RegistryError),
+    /// Nobody vouches for the time here: whether the ticket is over is not known.
+    Time,
 }
 
 impl From<RegistryError> for Refusal {

@@ -12,7 +12,7 @@ use grid_types::{ErrorCode, GridId, NodeId, Timestamp};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use rpc::{Caller, Method, RpcError, Services, collect, once};
-use sys::{SeededRandom, SimClock};
+use sys::{SeededRandom, SimClock, TimeTrust};
 use zeroize::Zeroizing;
 
 use super::wire::{self, ApplicantData, Prove};
@@ -334,6 +334,21 @@ async fn expired_and_used_up_tickets_look_like_unknown_ones() {
         details.push(door.call(wire::PROVE, proof, Duration::ZERO).await.unwrap_err());
     }
     assert!(details.iter().all(|error| *error == details[0]), "{details:?}");
+    assert_eq!(grid.registry.list_now().epoch, 2);
+}
+
+#[tokio::test]
+async fn no_ticket_is_taken_by_a_time_that_nobody_vouches_for() {
+    let grid = grid(1, 1);
+    grid.clock.set_trust(TimeTrust::Unproven);
+    let door = door(&grid, 7);
+    assert!(join(&door, &grid.ticket, &applicant(7)).await.is_err());
+    let proof = door.proofs.lock()[0].clone();
+    let told = door.call(wire::PROVE, proof.clone(), Duration::ZERO).await.unwrap_err();
+    assert!(told.code == ErrorCode::Unavailable && told.detail.contains("not proven"), "{told:?}");
+    assert_eq!(grid.registry.list_now().epoch, 1);
+    grid.clock.set_trust(TimeTrust::Grid);
+    door.call(wire::PROVE, proof, Duration::ZERO).await.unwrap();
     assert_eq!(grid.registry.list_now().epoch, 2);
 }
 

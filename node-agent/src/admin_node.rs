@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
-    QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
-    TakeBackup, TicketInfo, VerifyReport, WaitingNode,
+    AddDrive, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo,
+    JobOrder, KeyInfo, Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing,
+    QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined,
+    ReplaceDrive, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
@@ -23,7 +23,9 @@ use grid_types::{
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use keyring::{PassphraseCost, PassphraseKey, RootKey};
-use membership::{Gossip, JoinService, Liveness, TicketOrder};
+use membership::{
+    Enrolment, EnrolmentError, Gossip, GridPin, JoinService, Liveness, NodePublicKey, TicketOrder,
+};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
 use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
@@ -383,10 +385,30 @@ fn liveness_word(liveness: Liveness) -> &'static str {
     }
 }
 
+fn enrolment_info(enrolment: &Enrolment, pin: GridPin, now: grid_types::Timestamp) -> EnrolmentInfo {
+    let state = match (enrolment.joined, enrolment.open(now)) {
+        (Some(_), _) => "joined",
+        (None, true) => "open",
+        (None, false) => "expired",
+    };
+    EnrolmentInfo {
+        node: enrolment.node(),
+        public_key: NodePublicKey(enrolment.public_key).to_string(),
+        state: state.to_owned(),
+        name: enrolment.name.clone(),
+        drives: enrolment.drive_policy.to_string(),
+        created: enrolment.created,
+        expires: enrolment.expires,
+        grid_pin: pin.to_string(),
+    }
+}
+
 fn of_registry(failure: &RegistryFailure) -> AdminError {
     let code = match failure {
         RegistryFailure::Meta(error) => error.code(),
-        RegistryFailure::Change(_) | RegistryFailure::Ticket(_) => ErrorCode::InvalidArgument,
+        RegistryFailure::Change(_)
+        | RegistryFailure::Ticket(_)
+        | RegistryFailure::Enrolment(EnrolmentError::Name) => ErrorCode::InvalidArgument,
         RegistryFailure::Busy => ErrorCode::Unavailable,
         _ => ErrorCode::Internal,
     };
@@ -882,6 +904,55 @@ impl Node for AdminNode {
             let parsed = id.parse().map_err(|_| unknown())?;
             let deleted = self.parts.registry.delete_ticket(parsed).await;
             if deleted.map_err(|failure| of_registry(&failure))? { Ok(()) } else { Err(unknown()) }
+        }
+        .boxed()
+    }
+
+    fn enrolments(&self) -> NodeFuture<'_, Vec<EnrolmentInfo>> {
+        async move {
+            let registry = &self.parts.registry;
+            let enrolments = registry.enrolments().await.map_err(|failure| of_registry(&failure))?;
+            let pin = registry.pin().await.map_err(|failure| of_registry(&failure))?;
+            let now = self.parts.clock.now();
+            Ok(enrolments.iter().map(|enrolment| enrolment_info(enrolment, GridPin(pin), now)).collect())
+        }
+        .boxed()
+    }
+
+    fn enrol(&self, order: CreateEnrolment) -> NodeFuture<'_, EnrolmentInfo> {
+        async move {
+            let invalid = |error: &dyn std::fmt::Display| AdminError::invalid(error.to_string());
+            let key: NodePublicKey = order.public_key.parse().map_err(|error| invalid(&error))?;
+            let drive_policy =
+                order.drives.parse().map_err(|error: membership::UnknownDrivePolicy| invalid(&error))?;
+            let (registry, now) = (&self.parts.registry, self.parts.clock.now());
+            let enrolment = Enrolment {
+                public_key: key.0,
+                name: order.name,
+                drive_policy,
+                created: now,
+                expires: order.valid_seconds.map(|seconds| now.plus(Duration::from_secs(seconds))),
+                joined: None,
+            };
+            registry.enrol(enrolment.clone()).await.map_err(|failure| of_registry(&failure))?;
+            let pin = registry.pin().await.map_err(|failure| of_registry(&failure))?;
+            Ok(enrolment_info(&enrolment, GridPin(pin), now))
+        }
+        .boxed()
+    }
+
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeFuture<'_, ()> {
+        async move {
+            let withdrawn = self.parts.registry.withdraw(node).await;
+            match withdrawn.map_err(|failure| of_registry(&failure))? {
+                true => Ok(()),
+                false => {
+                    let message = format!(
+                        "no key of a node {node} is enrolled: `shoal node enrolled` shows those that are"
+                    );
+                    Err(AdminError::not_found("NoSuchEnrolment", message))
+                }
+            }
         }
         .boxed()
     }

@@ -63,7 +63,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// The node at a glance
     Status(status::StatusCommand),
-    /// Members of the grid: list, remove
+    /// Members of the grid: list, remove; and nodes that may join by their key: key, enrol, enrolled, withdraw
     #[command(subcommand)]
     Node(node::NodeCommand),
     /// Tickets, with which new nodes join: create, list, delete

@@ -123,6 +123,9 @@ pub struct RpcSection {
 pub struct JoinSection {
     /// A file with a ticket: `shoal serve` on drives without a label joins the grid with it, and then deletes the file.
     pub ticket_file: Option<PathBuf>,
+    /// The pin of the grid in which an operator enrols this node's key: `shoal serve` on drives without a label prints the
+    /// key, and joins once it is enrolled.
+    pub enrolled: Option<String>,
 }
 
 /// `[log]`
@@ -282,6 +285,18 @@ impl Config {
         let same = |left: SocketAddr, right: SocketAddr| left.port() != 0 && left.port() == right.port();
         if same(self.s3.listen, self.admin.listen) && self.s3.listen.ip() == self.admin.listen.ip() {
             tell("admin", "listen", format!("port {} is taken by [s3] already", self.admin.listen.port()));
+        }
+        if let Some(pin) = &self.join.enrolled {
+            if let Err(error) = pin.parse::<membership::GridPin>() {
+                tell("join", "enrolled", error.to_string());
+            }
+            if self.join.ticket_file.is_some() {
+                tell(
+                    "join",
+                    "enrolled",
+                    "a node joins by ticket or by its key: name one of the two".to_owned(),
+                );
+            }
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
             let message =

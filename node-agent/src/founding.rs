@@ -22,7 +22,7 @@ use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
 use sys::{Clock, Disk, Random, RealDisk};
 
-use crate::identity::{KnownDrive, NodeFile};
+use crate::identity::{KnownDrive, NodeFile, PREPARED_KEY_FILE};
 use crate::records::{self, DriveRecord, NodeRecord, OPERATOR_KEY_SETTING};
 
 /// Name of the root key file beside the data.
@@ -268,8 +268,11 @@ pub fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
                 "{shown} holds a {ROOT_KEY_FILE} already; a root key is never overwritten"
             ));
         }
-        let others: Vec<&str> =
-            entries.iter().map(|entry| entry.name.as_str()).filter(|name| *name != "lost+found").collect();
+        let others: Vec<&str> = entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .filter(|name| !["lost+found", PREPARED_KEY_FILE].contains(name))
+            .collect();
         if !others.is_empty() && !order.allow_not_empty {
             return refuse(format!(
                 "{shown} is not empty (it holds {}{}); say --allow-not-empty to keep that and use the folder all the same",

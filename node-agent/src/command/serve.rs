@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use sys::{RealClock, RealRandom};
+use membership::{GridPin, JoinError, NodePublicKey};
+use sys::{RealClock, RealDisk, RealRandom};
 use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::config::Config;
 use crate::drives::{DiscoveryError, discover};
 use crate::founding::Founding;
-use crate::grid::{JoinBy, Joining, join, multicast_of, reachable};
+use crate::grid::{JoinBy, Joining, JoiningError, join, multicast_of, reachable};
+use crate::identity::PreparedKey;
 use crate::node::Node;
 
 /// A board may be plugged in before its grid is.
 const JOIN_PATIENCE: Duration = Duration::from_secs(365 * 86_400);
+/// Between two questions whether this node's key is enrolled by now.
+const ENROLMENT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Serves with a configuration file.
 #[derive(Args)]
@@ -63,18 +67,28 @@ impl Serve {
     }
 }
 
-/// Drives without a label and a ticket beside them: this host becomes a member of the ticket's grid, however long that
-/// takes, and forgets the ticket.
+/// Drives without a label, and a ticket beside them or the pin of a grid: this host becomes a member of that grid, however
+/// long it takes, and forgets the ticket.
 async fn join_if_told(config: &Config) -> Result<(), Failure> {
-    let Some(ticket_file) = &config.join.ticket_file else { return Ok(()) };
+    let (ticket_file, pin) = (&config.join.ticket_file, &config.join.enrolled);
+    if ticket_file.is_none() && pin.is_none() {
+        return Ok(());
+    }
     let folders = config.drives.clone();
     let found = tokio::task::spawn_blocking(move || discover(&folders)).await?;
     if !matches!(found, Err(DiscoveryError::NotFounded(_))) {
         return Ok(());
     }
-    let text = match std::fs::read_to_string(ticket_file) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) => return Err(format!("{}: {error}", ticket_file.display()).into()),
+    let door = match (ticket_file, pin) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path).map(Zeroizing::new);
+            let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+            JoinBy::Ticket(text.trim().parse()?)
+        }
+        (None, pin) => {
+            show_key(config)?;
+            JoinBy::Enrolment(pin.as_deref().unwrap_or_default().parse::<GridPin>()?.0)
+        }
     };
     let order = Joining {
         folders: Founding {
@@ -83,7 +97,7 @@ async fn join_if_told(config: &Config) -> Result<(), Failure> {
             allow_not_empty: false,
             same_file_system_ok: config.drives_are_domains,
         },
-        door: JoinBy::Ticket(text.trim().parse()?),
+        door,
         peers: config.rpc.peers.clone(),
         multicast: config.rpc.multicast.then(|| multicast_of(config.rpc.listen)),
         addresses: if config.rpc.advertise.is_empty() {
@@ -94,12 +108,40 @@ async fn join_if_told(config: &Config) -> Result<(), Failure> {
         name: crate::node::host_name(),
         patience: JOIN_PATIENCE,
     };
-    let joined = join(&order, Arc::new(RealClock), Arc::new(RealRandom)).await?;
+    let joined = loop {
+        match join(&order, Arc::new(RealClock), Arc::new(RealRandom)).await {
+            Err(JoiningError::Join(error @ JoinError::NotEnrolled(_))) => {
+                tracing::warn!(%error, "waiting until the key of this node is enrolled");
+                tokio::time::sleep(ENROLMENT_PAUSE).await;
+            }
+            joined => break joined?,
+        }
+    };
     tracing::info!(grid = %joined.grid, node = %joined.node, number = joined.number, "joined");
     // Its use is over; the grid would refuse this node a second one anyway.
-    if let Err(error) = std::fs::remove_file(ticket_file) {
-        tracing::warn!(path = %ticket_file.display(), %error, "the ticket cannot be deleted: do it by hand");
+    if let Some(path) = ticket_file
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "the ticket cannot be deleted: do it by hand");
     }
+    Ok(())
+}
+
+/// Prints what an operator must enrol; drawn in the first folder where none holds a key yet.
+fn show_key(config: &Config) -> Result<(), Failure> {
+    let mut first = None;
+    for folder in &config.drives {
+        let failed = |error| format!("{}: {error}", folder.display());
+        let disk = RealDisk::open(folder).map_err(failed)?;
+        if let Some(key) = PreparedKey::read(&disk).map_err(failed)? {
+            tracing::info!(key = %NodePublicKey(key.public_key()), "the key of this node: `shoal node enrol KEY` on a member");
+            return Ok(());
+        }
+        first = first.or(Some(disk));
+    }
+    let Some(disk) = first else { return Ok(()) };
+    let key = PreparedKey::read_or_draw(&disk)?;
+    tracing::info!(key = %NodePublicKey(key.public_key()), "the key of this node: `shoal node enrol KEY` on a member");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! | `member-list` | the signed list (docs/formats/member-list.md) |
 //! | `grid-ca` | version 1, then the seed of the grid CA, sealed with the root key |
 //! | `ticket/` ‖ id | the ticket's record (docs/formats/ticket.md) |
+//! | `enrolment/` ‖ node id | the key of a node that may join (the same page) |
 
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use futures_util::future::BoxFuture;
 use grid_types::{ErrorCode, GridId, NodeId};
 use keyring::{KeyringError, RootKey, SealedValue};
 use membership::{
-    AdmitError, ChangeError, GridCa, JoinSecrets, ListError, Member, MemberList, NewMember, Registry,
-    RegistryError, SignedList, Ticket, TicketError, TicketId, TicketOrder, TicketRecord, TicketRecordError,
+    AdmitError, CaPin, ChangeError, Enrolment, EnrolmentError, GridCa, JoinSecrets, ListError, Member,
+    MemberList, NewMember, Registry, RegistryError, SignedList, Ticket, TicketError, TicketId, TicketOrder,
+    TicketRecord, TicketRecordError,
 };
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaError, MetaStore};
@@ -30,7 +32,8 @@ const CA: &[u8] = b"grid-ca";
 const CA_LABEL: &str = "grid ca";
 const CA_VERSION: u8 = 1;
 const TICKETS: &[u8] = b"ticket/";
-/// Tickets read at once, and shown at most.
+const ENROLMENTS: &[u8] = b"enrolment/";
+/// Tickets, or enrolments, read at once, and shown at most.
 const TICKETS_PAGE: usize = 256;
 /// A change of the list that meets another one is tried again so often.
 const CHANGES_TRIED: usize = 16;
@@ -56,6 +59,9 @@ pub enum RegistryFailure {
     /// A ticket's record cannot be read.
     #[error(transparent)]
     TicketRecord(#[from] TicketRecordError),
+    /// An enrolment cannot be read, or not be made as ordered.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// A record cannot be encoded.
     #[error("writing a record: {0}")]
     Encode(#[from] serde_json::Error),
@@ -87,6 +93,10 @@ fn setting(key: &[u8], expect: Expect, value: Option<Vec<u8>>) -> RecordWrite {
 
 fn ticket_key(id: TicketId) -> Vec<u8> {
     [TICKETS, &id.0].concat()
+}
+
+fn enrolment_key(node: NodeId) -> Vec<u8> {
+    [ENROLMENTS, node.as_bytes()].concat()
 }
 
 impl GridRegistry {
@@ -173,6 +183,41 @@ impl GridRegistry {
         }
         self.meta.write_records(vec![setting(&key, Expect::Any, None)]).await?;
         Ok(true)
+    }
+
+    /// Lets the node with this key join; replaces what was registered for it before. A member, or one that was, is refused.
+    pub async fn enrol(&self, record: Enrolment) -> Result<(), RegistryFailure> {
+        record.check()?;
+        let node = record.node();
+        match self.current().await?.list().row(node) {
+            Some(row) if row.removed.is_some() => return Err(ChangeError::Removed(node).into()),
+            Some(_) => return Err(ChangeError::Member(node).into()),
+            None => {}
+        }
+        let write = setting(&enrolment_key(node), Expect::Any, Some(record.encode()));
+        Ok(self.meta.write_records(vec![write]).await?)
+    }
+
+    /// Keys that were registered and not withdrawn, expired and used ones too.
+    pub async fn enrolments(&self) -> Result<Vec<Enrolment>, RegistryFailure> {
+        let page = self.meta.records(RecordKind::Setting, Some(ENROLMENTS), TICKETS_PAGE).await?;
+        let enrolments = page.iter().take_while(|record| record.key.starts_with(ENROLMENTS));
+        enrolments.map(|record| Ok(Enrolment::decode(&record.value)?)).collect()
+    }
+
+    /// The node with that key joins no more; a member stays one. False where there is none.
+    pub async fn withdraw(&self, node: NodeId) -> Result<bool, RegistryFailure> {
+        let key = enrolment_key(node);
+        if self.meta.record(RecordKind::Setting, &key).await?.is_none() {
+            return Ok(false);
+        }
+        self.meta.write_records(vec![setting(&key, Expect::Any, None)]).await?;
+        Ok(true)
+    }
+
+    /// What a node must be told to know this grid.
+    pub async fn pin(&self) -> Result<CaPin, RegistryFailure> {
+        Ok(membership::pin(&self.current().await?.list().ca_public_key))
     }
 
     /// Takes a member out of the list, for good.
@@ -298,6 +343,30 @@ impl Registry for GridRegistry {
         // A task of its own: carried out or not, whoever waits for it.
         let this = self.clone();
         let task = tokio::spawn(async move { this.try_admit(generation, record, member).await });
+        async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
+    }
+
+    fn enrolment(&self, node: NodeId) -> BoxFuture<'_, Result<Option<(Enrolment, u64)>, RegistryError>> {
+        async move {
+            let record = self.meta.record(RecordKind::Setting, &enrolment_key(node)).await.map_err(told)?;
+            let decode = |record: meta_store::root::Record| {
+                Enrolment::decode(&record.value).map(|read| (read, record.generation)).map_err(told)
+            };
+            record.map(decode).transpose()
+        }
+        .boxed()
+    }
+
+    fn admit_enrolled(
+        &self,
+        generation: u64,
+        record: Enrolment,
+        member: NewMember,
+    ) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let this = self.clone();
+        let key = enrolment_key(record.node());
+        let used = setting(&key, Expect::Generation(generation), Some(record.encode()));
+        let task = tokio::spawn(async move { this.admit_new(vec![used], member).await });
         async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
     }
 

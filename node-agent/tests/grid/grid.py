@@ -62,15 +62,22 @@ class Node:
         self.configure()
         return made
 
-    def join(self, ticket, peer=None, patience=30):
+    def join(self, ticket=None, peer=None, patience=30, enrolled=None):
+        """By a ticket, or by the key of `key()` in the grid with the pin `enrolled`."""
         file = self.folder / "ticket"
-        file.write_text(ticket + "\n")
-        words = ["--ticket-file", file, "--rpc-listen", f"{self.address}:{RPC_PORT}", "--patience", str(patience)]
+        if ticket is not None:
+            file.write_text(ticket + "\n")
+        words = ["--ticket-file", file] if enrolled is None else ["--enrolled", enrolled]
+        words += ["--rpc-listen", f"{self.address}:{RPC_PORT}", "--patience", str(patience)]
         words += ["--peer", f"{peer.address}:{RPC_PORT}"] if peer else []
         words += ["--name", f"node-{self.number}", *self._together()]
         made = shoal("join", *self._drive_words(), *words, "--config", self.config, "--json", host=self.host)
         self.configure()
         return made
+
+    def key(self):
+        """Its public key, drawn where there is none yet."""
+        return shoal("node", "key", "--drive", self.drives[0], "--json")["public_key"]
 
     def _together(self):
         return ["--same-file-system-ok"] if len(self.drives) > 1 else []

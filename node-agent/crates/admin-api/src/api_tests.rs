@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use crate::node::NodeAnswer;
 use crate::table::Access;
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo, VerifyReport,
+    AddDrive, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo,
+    JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
+    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo,
+    VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -169,6 +170,25 @@ impl Node for SmallNode {
     }
     fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()> {
         self.ordered(format!("delete ticket {id}"), ())
+    }
+    fn enrolments(&self) -> NodeAnswer<'_, Vec<EnrolmentInfo>> {
+        self.ordered("enrolments".to_owned(), Vec::new())
+    }
+    fn enrol(&self, order: CreateEnrolment) -> NodeAnswer<'_, EnrolmentInfo> {
+        let info = EnrolmentInfo {
+            node: NodeId::from_bytes([1; 16]),
+            public_key: order.public_key.clone(),
+            state: "open".to_owned(),
+            name: order.name,
+            drives: order.drives,
+            created: Timestamp::from_secs(1),
+            expires: order.valid_seconds.map(Timestamp::from_secs),
+            grid_pin: "pin".to_owned(),
+        };
+        self.ordered(format!("enrol {}", order.public_key), info)
+    }
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("withdraw {node}"), ())
     }
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>> {
         let key = KeyInfo {

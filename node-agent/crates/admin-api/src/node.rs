@@ -4,9 +4,10 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TakeBackup, TicketInfo, VerifyReport,
+    AddDrive, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo,
+    JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
+    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, TakeBackup,
+    TicketInfo, VerifyReport,
 };
 use crate::{AdminError, ByteStream, NodeSample, OperatorKeyHash};
 
@@ -64,6 +65,13 @@ pub trait Node: Send + Sync + 'static {
     fn create_ticket(&self, order: CreateTicket) -> NodeAnswer<'_, NewTicket>;
     /// Nobody joins with it any more.
     fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()>;
+
+    /// Keys of nodes that may join, expired and used ones too.
+    fn enrolments(&self) -> NodeAnswer<'_, Vec<EnrolmentInfo>>;
+    /// Lets the node with this key join.
+    fn enrol(&self, order: CreateEnrolment) -> NodeAnswer<'_, EnrolmentInfo>;
+    /// Not any more.
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeAnswer<'_, ()>;
 
     /// Access keys.
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>>;

@@ -168,6 +168,30 @@ pub static OPERATIONS: &[Operation] = &[
         "Nobody joins with it any more",
         ops::tickets::delete
     ),
+    row!(
+        "ListEnrolments",
+        GET,
+        "/v1/enrolments",
+        Operator,
+        "Keys of nodes that may join",
+        ops::enrolments::list
+    ),
+    row!(
+        "CreateEnrolment",
+        POST,
+        "/v1/enrolments",
+        Operator,
+        "Lets the node with this key join",
+        ops::enrolments::create
+    ),
+    row!(
+        "DeleteEnrolment",
+        DELETE,
+        "/v1/enrolments/{node}",
+        Operator,
+        "The node with that key joins no more",
+        ops::enrolments::delete
+    ),
     row!("ListJobs", GET, "/v1/jobs", Operator, "Background workers", ops::jobs::list),
     row!(
         "PauseJob",

@@ -481,6 +481,48 @@ pub struct TicketInfo {
     pub expires: Timestamp,
 }
 
+/// `POST /v1/enrolments`: lets the node with this key join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnrolment {
+    /// As `shoal node key` printed it.
+    pub public_key: String,
+    /// What people shall call the node; empty: what it calls itself.
+    pub name: String,
+    /// Which drives a board takes into service: `image-data`, `blank-too` or `ask`.
+    pub drives: String,
+    /// Seconds until it expires; absent: never.
+    pub valid_seconds: Option<u64>,
+}
+
+/// `GET /v1/enrolments`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentList {
+    /// Newest first.
+    pub enrolments: Vec<EnrolmentInfo>,
+}
+
+/// A key that was registered before its node joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentInfo {
+    /// The node that has the key.
+    pub node: NodeId,
+    /// The key.
+    pub public_key: String,
+    /// `open`, `joined` or `expired`.
+    pub state: String,
+    /// What people shall call the node.
+    pub name: String,
+    /// Which drives it takes into service.
+    pub drives: String,
+    /// When it was registered.
+    pub created: Timestamp,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+    /// What the node must be told, so that it knows the right grid. No secret.
+    pub grid_pin: String,
+}
+
 /// `POST /v1/backup`: metadata and keys as one file, sealed with this key. The passphrase stays with who knows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod drives;
+pub mod enrolments;
 pub mod health;
 pub mod jobs;
 pub mod keys;

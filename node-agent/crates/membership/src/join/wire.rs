@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::member_list::NewMember;
-use crate::ticket::TicketId;
+use crate::ticket::{DrivePolicy, TicketId};
 
 pub(super) const HELLO: Method = Method::control("/join/hello");
 pub(super) const PROVE: Method = Method::control("/join/prove");
@@ -54,6 +54,7 @@ pub(super) struct Admitted {
     pub(super) list: Vec<u8>,
     pub(super) root_key: Vec<u8>,
     pub(super) settings: Vec<u8>,
+    pub(super) drive_policy: DrivePolicy,
 }
 
 impl Drop for Admitted {

@@ -9,7 +9,7 @@ use admin_api::types::{
     AddDrive, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo,
     JobOrder, KeyInfo, Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing,
     QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined,
-    ReplaceDrive, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
+    ReplaceDrive, RootKeyHolder, RootKeyInfo, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
@@ -22,7 +22,7 @@ use grid_types::{
 };
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
-use keyring::{PassphraseCost, PassphraseKey, RootKey};
+use keyring::{PassphraseCost, PassphraseKey, RootKeys};
 use membership::{
     Enrolment, EnrolmentError, Gossip, GridPin, JoinService, Liveness, NodePublicKey, TicketOrder,
 };
@@ -39,6 +39,7 @@ use crate::backup::{BackupSource, Head, SourceError};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
+use crate::root_keys::{KeeperError, KeyKeeper};
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
@@ -78,7 +79,9 @@ pub struct AdminNodeParts {
     /// For what is quarantined.
     pub engine: ObjectEngine,
     /// For backups.
-    pub root_key: RootKey,
+    pub root_keys: RootKeys,
+    /// Rotates them.
+    pub keeper: Arc<KeyKeeper>,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -383,6 +386,15 @@ fn liveness_word(liveness: Liveness) -> &'static str {
         Liveness::Suspect => "suspect",
         Liveness::Down => "down",
     }
+}
+
+fn of_keeper(error: &KeeperError) -> AdminError {
+    let code = match error {
+        KeeperError::Meta(meta) => meta.code(),
+        KeeperError::Members(failure) => return of_registry(failure),
+        _ => ErrorCode::Internal,
+    };
+    AdminError::of(code, error.to_string())
 }
 
 fn enrolment_info(enrolment: &Enrolment, pin: GridPin, now: grid_types::Timestamp) -> EnrolmentInfo {
@@ -1032,7 +1044,7 @@ impl Node for AdminNode {
                 node: self.parts.identity.node,
                 meta: self.parts.meta.clone(),
                 registry: self.parts.registry.clone(),
-                root_key: self.parts.root_key.clone(),
+                root_keys: self.parts.root_keys.clone(),
                 clock: self.parts.clock.clone(),
             };
             let head = |grid, stamp| Head { salt, cost, grid, stamp };
@@ -1044,6 +1056,34 @@ impl Node for AdminNode {
             })
         }
         .boxed()
+    }
+
+    fn root_key(&self) -> NodeFuture<'_, RootKeyInfo> {
+        async move {
+            let view = self.parts.keeper.view().await.map_err(|error| of_keeper(&error))?;
+            let members = view.members.into_iter().map(|member| RootKeyHolder {
+                node: member.node,
+                name: member.name,
+                generations: member.generations,
+                sealing: member.sealing,
+            });
+            Ok(RootKeyInfo {
+                active: view.active,
+                rotating: view.wanted || view.generations.len() > 1,
+                generations: view.generations,
+                records: view.pass.records,
+                records_of_older: view.pass.older,
+                records_stuck: view.pass.stuck,
+                members: members.collect(),
+                waits_for: view.waits_for,
+                trouble: view.trouble,
+            })
+        }
+        .boxed()
+    }
+
+    fn rotate_root_key(&self) -> NodeFuture<'_, ()> {
+        async move { self.parts.keeper.order().await.map_err(|error| of_keeper(&error)) }.boxed()
     }
 
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeFuture<'_, ()> {

@@ -82,7 +82,7 @@ enum Command {
     /// Drives: list, add, replace, lock, unlock, verify
     #[command(subcommand)]
     Drive(drive::DriveCommand),
-    /// Access keys: create, list, enable, disable, delete; and the operator key
+    /// Access keys: create, list, enable, disable, delete; the operator key; the root key: rotate, status
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Background workers: list, pause, resume, run

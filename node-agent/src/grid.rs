@@ -10,4 +10,4 @@ pub use joining::{JoinBy, Joining, JoiningError, join};
 pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart, multicast_of, reachable};
 pub use members::{MEMBERS_FILE, Members};
 pub use picture::Picture;
-pub use registry::{GridRegistry, RegistryFailure};
+pub use registry::{CA_SETTING, GridRegistry, RegistryFailure, resealed_ca};

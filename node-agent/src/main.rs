@@ -16,6 +16,7 @@ mod logging;
 mod node;
 mod process;
 mod records;
+mod root_keys;
 
 use std::process::ExitCode;
 

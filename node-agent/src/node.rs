@@ -12,7 +12,7 @@ use chunk_store::{ChunkError, ChunkStore, Drive, DriveConfig};
 use grid_types::{BucketName, DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
-use keyring::{RootKey, SealedValue};
+use keyring::{RootKeys, SealedValue};
 use membership::{DiscoveryConfig, Interfaces, Registry};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
@@ -32,7 +32,7 @@ use crate::drives::{
     Discovered, DiscoveryError, DriveLock, DriveOrder, DriveWatch, OurDrive, ProblemFolder, WatchConfig,
     WatchStart, WatchedDrive, discover,
 };
-use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
+use crate::founding::operator_key_hash;
 use crate::grid::{
     Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, Picture, RegistryFailure,
     multicast_of,
@@ -40,6 +40,7 @@ use crate::grid::{
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
+use crate::root_keys::{self, KeeperError, KeeperParts, KeyKeeper, KeyPlaces, ROOT_KEY_SERVICE};
 
 #[cfg(test)]
 mod failed_drive_tests;
@@ -57,8 +58,9 @@ const EMPTIED_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at certificate files.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// Root record (kind 7) of the authority that signs HTTPS certificates, sealed under the label beside it.
-const AUTHORITY_SETTING: &[u8] = b"https-authority";
-const AUTHORITY_LABEL: &str = "https authority";
+pub(crate) const AUTHORITY_SETTING: &[u8] = b"https-authority";
+/// The label.
+pub(crate) const AUTHORITY_LABEL: &str = "https authority";
 /// Between two tries to reach the others at start.
 const GRID_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Records read at once.
@@ -96,6 +98,9 @@ pub enum StartError {
     /// The door for other nodes.
     #[error(transparent)]
     Link(#[from] GridLinkError),
+    /// Root keys of the grid that this node lacks.
+    #[error("the root keys: {0}")]
+    Keys(#[from] KeeperError),
     /// The member list.
     #[error("the member list: {0}")]
     Members(#[from] RegistryFailure),
@@ -128,6 +133,7 @@ pub struct Node {
     repair: Arc<Repair>,
     emptied: tokio::task::JoinHandle<()>,
     certificates: tokio::task::JoinHandle<()>,
+    keeping: tokio::task::JoinHandle<()>,
     stop_backups: tokio::sync::watch::Sender<bool>,
     admin_node: Arc<AdminNode>,
     /// What the operator should know.
@@ -159,7 +165,7 @@ impl Node {
             take_into_service(&drives, &clock, &drive_config, &mut problems, &mut warnings).await?;
         let state_folder = state_folder(&drives, &opened, &problems)?;
 
-        let root_key = load_root_key(config, &drives)?;
+        let root_key = root_keys::load(config, &drives)?;
 
         let link = Arc::new(
             GridLink::open(LinkStart {
@@ -188,7 +194,24 @@ impl Node {
         let meta = open_metadata(&link, &opened, &failed, &clock, &random).await?;
         meta.serve(link.services());
         let registry = GridRegistry::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
-        let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await;
+        let store = ChunkStore::new(opened.clone());
+        let keeper = Arc::new(KeyKeeper::new(KeeperParts {
+            me: identity.node,
+            keys: root_key.clone(),
+            places: KeyPlaces::new(config.key_file.clone(), store.clone()),
+            meta: meta.clone(),
+            registry: registry.clone(),
+            link: link.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        }));
+        link.services().add(ROOT_KEY_SERVICE, Arc::new(keeper.service()));
+        let entered = async {
+            let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await?;
+            catch_up_with_keys(&keeper, &link).await?;
+            Ok(entered)
+        };
+        let entered: Result<NodeFile, StartError> = entered.await;
         let identity = match entered {
             Ok(identity) => identity,
             Err(error) => {
@@ -198,7 +221,6 @@ impl Node {
         };
         tracing::info!(grid = %identity.grid, node = %identity.node, incarnation = identity.incarnation, "this node");
 
-        let store = ChunkStore::new(opened);
         let grid = GridView::default();
         let picture = Arc::new(Picture::new(grid.clone()));
         let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
@@ -295,6 +317,8 @@ impl Node {
         let backup = Arc::new(backup);
         let (stop_backups, backups_stopped) = tokio::sync::watch::channel(false);
         tokio::spawn(backup.clone().run(backups_stopped));
+        keeper.backed_up_by(backup.clone());
+        let keeping = tokio::spawn(keeper.clone().run());
         let sealing_key = root_key.clone();
         let iam = Iam::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
 
@@ -367,7 +391,8 @@ impl Node {
             repair: repair.clone(),
             backup,
             engine,
-            root_key,
+            root_keys: root_key,
+            keeper,
             iam,
             budget,
             access_log,
@@ -398,6 +423,7 @@ impl Node {
             repair,
             emptied,
             certificates,
+            keeping,
             stop_backups,
             admin_node,
             warnings,
@@ -431,6 +457,7 @@ impl Node {
         tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
         self.emptied.abort();
         self.certificates.abort();
+        self.keeping.abort();
         self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();
@@ -632,6 +659,27 @@ async fn enter_grid(
     Ok(registered)
 }
 
+/// A root key that the grid took up while this node was away comes from another member before anything is served.
+async fn catch_up_with_keys(keeper: &KeyKeeper, link: &GridLink) -> Result<(), StartError> {
+    loop {
+        let waiting = match keeper.catch_up().await {
+            // Nothing is sealed with it yet.
+            Err(KeeperError::NotTold { used: false, .. }) => return Ok(()),
+            Err(error @ KeeperError::NotTold { .. }) => error,
+            Err(KeeperError::Meta(error) | KeeperError::Members(RegistryFailure::Meta(error)))
+                if link.has_others() && waits(&error) =>
+            {
+                error.into()
+            }
+            done => return Ok(done?),
+        };
+        tracing::warn!(reason = %waiting, "waiting for the root key of the grid");
+        link.look_if_shut_out().await;
+        link.point_at_found(BTreeMap::new());
+        tokio::time::sleep(GRID_RETRY_PAUSE).await;
+    }
+}
+
 fn waits(error: &meta_store::MetaError) -> bool {
     matches!(error, meta_store::MetaError::Unavailable { .. })
 }
@@ -725,25 +773,6 @@ fn state_folder(
                 .collect();
             StartError::NoDrive(told.join("\n"))
         })
-}
-
-/// From the configured file, else from the first drive that has a copy.
-pub(crate) fn load_root_key(config: &Config, drives: &[OurDrive]) -> Result<RootKey, keyring::KeyringError> {
-    if let Some(path) = &config.key_file {
-        return RootKey::load(path);
-    }
-    let copies: Vec<PathBuf> = drives.iter().map(|drive| drive.path.join(ROOT_KEY_FILE)).collect();
-    let mut first_error = None;
-    for copy in &copies {
-        match RootKey::load(copy) {
-            Ok(key) => return Ok(key),
-            Err(error) => first_error = first_error.or(Some(error)),
-        }
-    }
-    Err(first_error.unwrap_or(keyring::KeyringError::File {
-        path: ROOT_KEY_FILE.into(),
-        source: std::io::ErrorKind::NotFound.into(),
-    }))
 }
 
 async fn register_start(
@@ -863,7 +892,7 @@ async fn tls_of(
 /// that makes certificates gives it its own.
 async fn share_authority(
     meta: &MetaStore,
-    root_key: &RootKey,
+    root_key: &RootKeys,
     random: &dyn Random,
     state_folder: &Path,
 ) -> Result<(), StartError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chunk_store::{ChunkStore, Drive, DriveConfig};
 use grid_types::{DriveId, DriveState, MemoryBudget};
-use keyring::RootKey;
+use keyring::RootKeys;
 use membership::SignedList;
 use meta_store::home::HomeDrive;
 use meta_store::{FOUNDER, MetaConfig, VoterNumber};
@@ -63,7 +63,7 @@ impl Offline {
     }
 
     /// What a rebuild works on.
-    pub fn rebuild(&self, config: &Config, root_key: RootKey, number: VoterNumber) -> Rebuild {
+    pub fn rebuild(&self, config: &Config, root_keys: RootKeys, number: VoterNumber) -> Rebuild {
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let random: Arc<dyn Random> = Arc::new(RealRandom);
         let mut table = DriveTable::new(self.identity.node, true, codec::cpu_has_aes());
@@ -86,7 +86,7 @@ impl Offline {
             chunks,
             segments,
             home: self.home(),
-            root_key,
+            root_keys,
             number,
             meta_config: MetaConfig::default(),
             clock,

@@ -15,7 +15,7 @@ use chunk_store::{DriveLabel, label};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{DriveId, GridId, NodeId};
-use keyring::RootKey;
+use keyring::RootKeys;
 use membership::{
     Admission, Announcement, Applicant, CaPin, Discovery, DiscoveryConfig, Door, Interfaces, JoinError,
     PAIRING_LIFETIME, PairingCode, Presence, Ticket,
@@ -24,8 +24,9 @@ use rpc::{Method, NodeKey, NodeKeyError, RpcError, Stranger, dial_stranger};
 use sys::{Clock, Random};
 
 use super::MEMBERS_FILE;
-use crate::founding::{Checked, Founding, FoundingError, check, save_beside, warnings_of};
+use crate::founding::{Checked, Founding, FoundingError, check, warnings_of};
 use crate::identity::{KnownDrive, NodeFile, PreparedKey};
+use crate::root_keys::put_beside;
 
 /// For a connection to one address.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -226,7 +227,7 @@ pub async fn join(
     };
     let key = NodeKey::from_pkcs8(&identity.key_document())?;
     let admission = ask(order, &key, clock.clone(), &*random).await?;
-    let root_key = RootKey::decode(&admission.root_key)?;
+    let root_key = RootKeys::decode(&admission.root_key)?;
 
     let grid = admission.grid;
     identity.grid = grid;
@@ -241,7 +242,7 @@ pub async fn join(
             move |source| JoiningError::Io { path, source }
         };
         if order.folders.key_file.is_none() {
-            key_files.push(save_beside(&root_key, &drive.path)?);
+            key_files.push(put_beside(&root_key, &drive.path)?);
         }
         let label =
             DriveLabel { grid, node: identity.node, drive: known.id, generation: 1, created: clock.now() };

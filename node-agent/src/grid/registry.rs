@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{ErrorCode, GridId, NodeId};
-use keyring::{KeyringError, RootKey, SealedValue};
+use keyring::{KeyringError, RootKeys, SealedValue};
 use membership::{
     AdmitError, CaPin, ChangeError, Enrolment, EnrolmentError, GridCa, JoinSecrets, ListError, Member,
     MemberList, NewMember, Registry, RegistryError, SignedList, Ticket, TicketError, TicketId, TicketOrder,
@@ -28,7 +28,8 @@ use zeroize::Zeroizing;
 use crate::records::{self, NodeRecord};
 
 const LIST: &[u8] = b"member-list";
-const CA: &[u8] = b"grid-ca";
+/// Key of the record with the grid CA.
+pub const CA_SETTING: &[u8] = b"grid-ca";
 const CA_LABEL: &str = "grid ca";
 const CA_VERSION: u8 = 1;
 const TICKETS: &[u8] = b"ticket/";
@@ -80,7 +81,7 @@ pub enum RegistryFailure {
 #[derive(Clone)]
 pub struct GridRegistry {
     meta: MetaStore,
-    root_key: RootKey,
+    root_keys: RootKeys,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     /// The newest list that went through here.
@@ -101,8 +102,8 @@ fn enrolment_key(node: NodeId) -> Vec<u8> {
 
 impl GridRegistry {
     /// Over the root shard.
-    pub fn new(meta: MetaStore, root_key: RootKey, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { meta, root_key, clock, random, newest: watch::Sender::new(None) }
+    pub fn new(meta: MetaStore, root_keys: RootKeys, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { meta, root_keys, clock, random, newest: watch::Sender::new(None) }
     }
 
     /// Tells of lists that this node wrote or read.
@@ -120,10 +121,10 @@ impl GridRegistry {
             return Ok(list);
         }
         let ca = GridCa::generate(&*self.random).map_err(|_| RegistryFailure::Missing("randomness"))?;
-        let SealedValue(sealed) = self.root_key.seal_value(CA_LABEL, ca.seed(), &*self.random);
+        let SealedValue(sealed) = self.root_keys.seal_value(CA_LABEL, ca.seed(), &*self.random);
         let list = SignedList::sign(MemberList::found(grid, ca.public_key(), founder)?, &ca)?;
         let writes = vec![
-            setting(CA, Expect::Absent, Some([&[CA_VERSION], sealed.as_slice()].concat())),
+            setting(CA_SETTING, Expect::Absent, Some([&[CA_VERSION], sealed.as_slice()].concat())),
             setting(LIST, Expect::Absent, Some(list.bytes().to_vec())),
         ];
         self.meta.write_records(writes).await?;
@@ -150,11 +151,11 @@ impl GridRegistry {
     }
 
     async fn ca(&self) -> Result<GridCa, RegistryFailure> {
-        let record = self.meta.record(RecordKind::Setting, CA).await?;
+        let record = self.meta.record(RecordKind::Setting, CA_SETTING).await?;
         let record = record.ok_or(RegistryFailure::Missing("grid CA"))?;
         let damaged = RegistryFailure::Damaged("grid CA");
         let Some((&CA_VERSION, sealed)) = record.value.split_first() else { return Err(damaged) };
-        let seed = Zeroizing::new(self.root_key.open_value(CA_LABEL, &SealedValue(sealed.to_vec()))?);
+        let seed = Zeroizing::new(self.root_keys.open_value(CA_LABEL, &SealedValue(sealed.to_vec()))?);
         let Ok(seed) = seed.as_slice().try_into() else { return Err(damaged) };
         GridCa::from_seed(seed).map_err(|_| damaged)
     }
@@ -220,10 +221,10 @@ impl GridRegistry {
         Ok(membership::pin(&self.current().await?.list().ca_public_key))
     }
 
-    /// Takes a member out of the list, for good.
+    /// Takes a member out of the list, for good, and orders a rotation of the root key: it has seen this one.
     pub async fn remove(&self, node: NodeId) -> Result<(), RegistryFailure> {
-        let now = self.clock.now();
-        self.change(|list| list.without(node, now).map(Some), Vec::new()).await.map(|_| ())
+        let (now, rotation) = (self.clock.now(), crate::root_keys::wanted()?);
+        self.change(|list| list.without(node, now).map(Some), vec![rotation]).await.map(|_| ())
     }
 
     /// Puts this list into the place of the one that a backup had. The grid's other nodes do not run.
@@ -310,6 +311,19 @@ impl GridRegistry {
     }
 }
 
+/// The value that the record of the CA gets where the current root key is to seal it; `None` where it does already.
+pub fn resealed_ca(
+    root_keys: &RootKeys,
+    value: &[u8],
+    random: &dyn Random,
+) -> Result<Option<Vec<u8>>, RegistryFailure> {
+    let Some((&CA_VERSION, sealed)) = value.split_first() else {
+        return Err(RegistryFailure::Damaged("grid CA"));
+    };
+    let again = root_keys.reseal_value(CA_LABEL, &SealedValue(sealed.to_vec()), random)?;
+    Ok(again.map(|SealedValue(sealed)| [&[CA_VERSION], sealed.as_slice()].concat()))
+}
+
 fn failed(failure: RegistryFailure) -> AdmitError {
     match failure {
         RegistryFailure::Change(change) => AdmitError::Change(change),
@@ -390,7 +404,7 @@ impl Registry for GridRegistry {
     }
 
     fn secrets(&self) -> BoxFuture<'_, Result<JoinSecrets, RegistryError>> {
-        let secrets = JoinSecrets { root_key: self.root_key.encode(), settings: Vec::new() };
+        let secrets = JoinSecrets { root_key: self.root_keys.encode(), settings: Vec::new() };
         async move { Ok(secrets) }.boxed()
     }
 }

@@ -18,8 +18,8 @@ use crate::table::Access;
 use crate::types::{
     AddDrive, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo,
     JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
-    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo,
-    VerifyReport,
+    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyInfo, Status,
+    TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -228,6 +228,23 @@ impl Node for SmallNode {
             format!("backup {}", order.salt),
             futures_util::StreamExt::boxed(futures_util::stream::iter(pieces)),
         )
+    }
+    fn root_key(&self) -> NodeAnswer<'_, RootKeyInfo> {
+        let info = RootKeyInfo {
+            active: 2,
+            generations: vec![1, 2],
+            rotating: true,
+            records: 3,
+            records_of_older: 1,
+            records_stuck: 0,
+            members: Vec::new(),
+            waits_for: "half a minute".to_owned(),
+            trouble: None,
+        };
+        self.ordered("root key".to_owned(), info)
+    }
+    fn rotate_root_key(&self) -> NodeAnswer<'_, ()> {
+        self.ordered("rotate".to_owned(), ())
     }
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
         self.ordered(format!("operator {}", hash.0[0]), ())

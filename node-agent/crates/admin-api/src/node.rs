@@ -6,8 +6,8 @@ use grid_types::{DriveId, NodeId};
 use crate::types::{
     AddDrive, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo,
     JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
-    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, Status, TakeBackup,
-    TicketInfo, VerifyReport,
+    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyInfo, Status,
+    TakeBackup, TicketInfo, VerifyReport,
 };
 use crate::{AdminError, ByteStream, NodeSample, OperatorKeyHash};
 
@@ -91,6 +91,11 @@ pub trait Node: Send + Sync + 'static {
 
     /// Metadata and keys as the bytes of one backup file.
     fn take_backup(&self, order: TakeBackup) -> NodeAnswer<'_, ByteStream>;
+
+    /// Generations of the root key, and how far a rotation is.
+    fn root_key(&self) -> NodeAnswer<'_, RootKeyInfo>;
+    /// Orders a rotation of the root key; it goes on by itself.
+    fn rotate_root_key(&self) -> NodeAnswer<'_, ()>;
 
     /// Stores the hash of a new operator key, durably.
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()>;

@@ -212,6 +212,15 @@ pub static OPERATIONS: &[Operation] = &[
         "Makes an access key, shows its secret once",
         ops::keys::create
     ),
+    row!("ShowRootKey", GET, "/v1/root-key", Operator, "Generations of the root key", ops::keys::root_key),
+    row!(
+        "RotateRootKey",
+        POST,
+        "/v1/root-key/rotate",
+        Operator,
+        "A new root key; all is sealed anew",
+        ops::keys::rotate_root_key
+    ),
     row!("EnableKey", POST, "/v1/keys/{id}/enable", Operator, "Accepts a key again", ops::keys::enable),
     row!("DisableKey", POST, "/v1/keys/{id}/disable", Operator, "Refuses a key", ops::keys::disable),
     row!("DeleteKey", DELETE, "/v1/keys/{id}", Operator, "Deletes a key", ops::keys::delete),

@@ -523,6 +523,42 @@ pub struct EnrolmentInfo {
     pub grid_pin: String,
 }
 
+/// `GET /v1/root-key`: the key that all others hang on, and how far its rotation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyInfo {
+    /// The generation that seals.
+    pub active: u32,
+    /// All that something may be sealed with, and the one that is being handed out.
+    pub generations: Vec<u32>,
+    /// A rotation goes on.
+    pub rotating: bool,
+    /// Records that are sealed with a root key.
+    pub records: u64,
+    /// Of them, with another one than the node asked uses.
+    pub records_of_older: u64,
+    /// Of them, cannot be opened.
+    pub records_stuck: u64,
+    /// What each member has.
+    pub members: Vec<RootKeyHolder>,
+    /// What the rotation waits for; empty where none goes on.
+    pub waits_for: String,
+    /// What the node asked failed with last.
+    pub trouble: Option<String>,
+}
+
+/// The root keys of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyHolder {
+    /// The member.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// What it has; empty: it was not heard of.
+    pub generations: Vec<u32>,
+    /// What it seals with, where a rotation asked.
+    pub sealing: Option<u32>,
+}
+
 /// `POST /v1/backup`: metadata and keys as one file, sealed with this key. The passphrase stays with who knows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -22,8 +22,8 @@ const VERSION: u8 = 1;
 const PROOF_LABEL: &[u8] = b"shoal join 1";
 /// Bytes of what a stranger may send: an applicant with 16 addresses has some 700.
 pub const JOIN_MESSAGE_BYTES_MAX: usize = 4_096;
-/// Bytes of a root key as it is handed over: a key file has 80.
-pub const ROOT_KEY_BYTES_MAX: usize = 256;
+/// Bytes of a root key as it is handed over: a key file has 80 for each of at most 8 keys.
+pub const ROOT_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of the settings that a new member is given.
 pub const SETTINGS_BYTES_MAX: usize = 64 << 10;
 const RELEASE_BYTES_MAX: usize = 64;

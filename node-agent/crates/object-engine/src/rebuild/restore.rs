@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use grid_types::{BucketId, ErrorCode};
-use keyring::{BucketKey, RootKey, WrappedKey};
+use keyring::{BucketKey, RootKeys, WrappedKey};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{ImagePieces, MetaError, MetaPeers, MetaStore, image_pieces};
@@ -82,7 +82,7 @@ pub(super) async fn set_aside(home: &[HomeDrive], report: &mut RebuildReport) ->
 }
 
 async fn restore(parts: &Rebuild, bag: &RootBag, set: &BackupSet) -> Result<MetaStore, EngineError> {
-    let keys = bucket_keys(&parts.root_key, bag, set.bucket)?;
+    let keys = bucket_keys(&parts.root_keys, bag, set.bucket)?;
     let mut feeds = JoinSet::new();
     let mut images: Vec<(grid_types::ShardId, ImagePieces)> = Vec::new();
     for copy in &set.shards {
@@ -134,7 +134,7 @@ fn no_key() -> EngineError {
 
 /// The keys of a bucket, by generation.
 fn bucket_keys(
-    root_key: &RootKey,
+    root_keys: &RootKeys,
     bag: &RootBag,
     bucket: BucketId,
 ) -> Result<BTreeMap<u32, BucketKey>, EngineError> {
@@ -146,7 +146,7 @@ fn bucket_keys(
     for record in wrapped {
         let wrapped: WrappedKey =
             record::decode(&record.value).ok_or_else(|| EngineError::damaged("a wrapped bucket key"))?;
-        keys.insert(wrapped.generation, root_key.unwrap(bucket, &wrapped)?);
+        keys.insert(wrapped.generation, root_keys.unwrap(bucket, &wrapped)?);
     }
     if keys.is_empty() { Err(no_key()) } else { Ok(keys) }
 }

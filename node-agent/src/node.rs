@@ -101,6 +101,9 @@ pub enum StartError {
     /// Root keys of the grid that this node lacks.
     #[error("the root keys: {0}")]
     Keys(#[from] KeeperError),
+    /// The metadata was made anew on another member meanwhile.
+    #[error("other members have newer metadata, which was restored: this node starts again, and fetches it")]
+    Outdated,
     /// The member list.
     #[error("the member list: {0}")]
     Members(#[from] RegistryFailure),
@@ -208,7 +211,7 @@ impl Node {
         link.services().add(ROOT_KEY_SERVICE, Arc::new(keeper.service()));
         let entered = async {
             let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await?;
-            catch_up_with_keys(&keeper, &link).await?;
+            catch_up_with_keys(&keeper, &meta, &link).await?;
             Ok(entered)
         };
         let entered: Result<NodeFile, StartError> = entered.await;
@@ -451,6 +454,12 @@ impl Node {
         url(self.admin.address(), self.admin_tls)
     }
 
+    /// Waits until another member has metadata of a newer generation: it was restored there. This node is to start again. Safe
+    /// to drop.
+    pub async fn outdated(&self) {
+        self.meta.peers().outdated().await;
+    }
+
     /// Stops accepting, lets requests in flight end, stops the layers from the top down.
     pub async fn shutdown(self) {
         tracing::info!("stopping: requests in flight may end");
@@ -573,7 +582,23 @@ async fn open_metadata(
     let open = |home| {
         MetaStore::open_among(home, MetaConfig::default(), clock.clone(), random.clone(), link.meta_peers())
     };
-    if link.has_others() && !MetaStore::exists(home.clone()).await? {
+    let mut exists = MetaStore::exists(home.clone()).await?;
+    if exists && link.has_others() {
+        let own = MetaStore::home_generation(home.clone()).await?;
+        let newest = link.meta_peers().newest_of_others().await;
+        if let Some(newest) = newest.filter(|newest| *newest > own) {
+            tracing::warn!(
+                own,
+                newest,
+                "the grid's metadata was restored on another member: what this node has of it is set aside, and fetched anew"
+            );
+            for (drive, to) in MetaStore::set_aside(home.clone()).await? {
+                tracing::warn!(%drive, to, "metadata set aside");
+            }
+            exists = false;
+        }
+    }
+    if link.has_others() && !exists {
         return Ok(join_metadata(link, home, clock, random).await);
     }
     match open(home.clone()).await {
@@ -623,6 +648,9 @@ async fn enter_grid(
     random: &dyn Random,
 ) -> Result<NodeFile, StartError> {
     let registered = loop {
+        if meta.peers().is_outdated() {
+            return Err(StartError::Outdated);
+        }
         match register_start(meta, identity.clone(), opened, random).await {
             Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
                 tracing::warn!(%error, "waiting for a majority of the grid's voters");
@@ -660,8 +688,11 @@ async fn enter_grid(
 }
 
 /// A root key that the grid took up while this node was away comes from another member before anything is served.
-async fn catch_up_with_keys(keeper: &KeyKeeper, link: &GridLink) -> Result<(), StartError> {
+async fn catch_up_with_keys(keeper: &KeyKeeper, meta: &MetaStore, link: &GridLink) -> Result<(), StartError> {
     loop {
+        if meta.peers().is_outdated() {
+            return Err(StartError::Outdated);
+        }
         let waiting = match keeper.catch_up().await {
             // Nothing is sealed with it yet.
             Err(KeeperError::NotTold { used: false, .. }) => return Ok(()),

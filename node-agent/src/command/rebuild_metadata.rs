@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use meta_store::MetaStore;
 use object_engine::rebuild::{RebuildReport, rebuild_metadata};
 use serde_json::json;
 use sys::{Clock, RealClock};
 
-use super::offline::Offline;
+use super::offline::{Offline, nobody_answers};
 use super::{Failure, human_bytes};
 use crate::config::Config;
 use crate::root_keys::{load, note_held};
@@ -40,7 +41,14 @@ impl RebuildMetadata {
         crate::logging::start("warn", config.log.format);
         let offline = Offline::open(&config).await?;
         let root_keys = load(&config, &offline.found.drives)?;
-        let parts = offline.rebuild(&config, root_keys.clone(), offline.number());
+        let mut parts = offline.rebuild(&config, root_keys.clone(), offline.number());
+        let mut newest = MetaStore::home_generation(offline.home()).await?;
+        if let Some(list) = &offline.members {
+            nobody_answers(list.list()).await?;
+            newest = newest.max(list.list().epoch);
+        }
+        // Beyond whatever other members have: theirs steps aside.
+        parts.meta_config.generation = newest + 1;
         let (meta, report) = rebuild_metadata(parts).await?;
         let adopted = crate::incarnation::adopt(&meta, &offline.identity, RealClock.now()).await;
         let trusted = crate::incarnation::trust_others_once(&meta, offline.identity.node).await;

@@ -3,10 +3,9 @@
 //! Order: all of the backup is verified before anything is looked at; everything is looked at before anything is written;
 //! what is there is never replaced. The backup is then read a second time, straight into the new metadata.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use chunk_store::{DriveLabel, label};
 use clap::Args;
@@ -17,14 +16,12 @@ use meta_store::home::HomeDrive;
 use meta_store::{FOUNDER, MetaError, MetaStore, image_pieces};
 use object_engine::backup::{BACKUP_LIST_FILE, ROOT_BAG_FILE};
 use object_engine::rebuild::{OutsideBackup, RebuildReport, restore_metadata};
-use rpc::{NodeKey, dial_stranger};
 use serde_json::json;
 use sys::{Clock, Random, RealClock, RealRandom};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::Failure;
-use super::offline::Offline;
+use super::offline::{Offline, nobody_answers};
 use super::rebuild_metadata::tell_found;
 use crate::backup::{Backup, BackupPlace, Contents, ReadError, Record, S3Options, passphrase_from};
 use crate::client::amz_date;
@@ -38,8 +35,6 @@ use crate::root_keys::{note_held, put_beside};
 
 /// The folder of the metadata on a drive.
 const META_FOLDER: &str = "meta";
-/// A member that lives answers sooner.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 /// Lists that were signed after the backup and that this host never saw must lose against the one that is made now: as many
 /// changes since are assumed at most.
 const EPOCHS_SKIPPED: u64 = 1_000;
@@ -158,7 +153,9 @@ impl Restore {
             images,
             bags_are_newer: written_since(&offline, ROOT_BAG_FILE.path, stamp),
         };
-        let parts = offline.rebuild(config, root_keys.clone(), number);
+        let mut parts = offline.rebuild(config, root_keys.clone(), number);
+        // Beyond whatever other members have: theirs steps aside.
+        parts.meta_config.generation = list.as_ref().map_or(1, |list| list.epoch);
         let (meta, report) = match restore_metadata(parts, from).await {
             Ok(done) => done,
             // What the second reading met is the better word.
@@ -271,41 +268,19 @@ impl Restore {
         }
         if !others.is_empty() {
             println!(
-                "\nOther members take the metadata from this node. On each, remove the folder `meta` of every drive, then start it:"
+                "\nOther members take the metadata from this node when they start; what they have of it now is set aside on their \
+                 drives, as `meta-set-aside-1`:"
             );
             others.iter().for_each(|other| println!("  {other}"));
+            if *new_node {
+                println!(
+                    "They do not know this new member: copy its file `{MEMBERS_FILE}` onto each of their drives first."
+                );
+            }
         }
         println!("\nStart this node with a configuration that says:\n  drives = [{}]", drives.join(", "));
         Ok(())
     }
-}
-
-/// A grid that lives has its metadata: a member that answers and proves its key ends this.
-async fn nobody_answers(list: &MemberList) -> Result<(), Failure> {
-    let (key, _) = NodeKey::generate()?;
-    let mut asking = JoinSet::new();
-    for member in list.current() {
-        for address in member.addresses.clone() {
-            let (key, node, name) = (key.clone(), member.node, member.name.clone());
-            asking.spawn(async move {
-                let answered = dial_stranger(address, &key, ANSWER_PATIENCE).await;
-                answered.is_ok_and(|stranger| stranger.peer() == node).then_some((name, address))
-            });
-        }
-    }
-    while let Some(asked) = asking.join_next().await {
-        if let Ok(Some((name, address))) = asked {
-            return Err(running(&name, address).into());
-        }
-    }
-    Ok(())
-}
-
-fn running(name: &str, address: SocketAddr) -> String {
-    format!(
-        "member {name} of this grid runs and answers at {address}: its metadata is not lost. Stop every member first if it is; \
-         a node that lost its drives joins the grid anew with a ticket (`shoal join`)"
-    )
 }
 
 /// Drives of this grid, and none with metadata.

@@ -1,7 +1,9 @@
 //! `shoal serve`: runs a node.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use crate::drives::{DiscoveryError, discover};
 use crate::founding::Founding;
 use crate::grid::{JoinBy, Joining, JoiningError, join, multicast_of, reachable};
 use crate::identity::PreparedKey;
-use crate::node::Node;
+use crate::node::{Node, StartError};
 
 /// A board may be plugged in before its grid is.
 const JOIN_PATIENCE: Duration = Duration::from_secs(365 * 86_400);
@@ -57,14 +59,30 @@ impl Serve {
         crate::logging::start(&config.log.level, config.log.format);
         crate::process::die_with_parent_if_told();
         join_if_told(&config).await?;
-        let node = Node::start(&config, Arc::new(RealClock), Arc::new(RealRandom)).await?;
+        let node = match Node::start(&config, Arc::new(RealClock), Arc::new(RealRandom)).await {
+            Err(StartError::Outdated) => return start_again(),
+            started => started?,
+        };
         for warning in &node.warnings {
             tracing::warn!("{warning}");
         }
-        super::stop_signal()?.await;
+        let outdated = tokio::select! {
+            () = super::stop_signal()? => false,
+            () = node.outdated() => true,
+        };
         node.shutdown().await;
-        Ok(())
+        if outdated { start_again() } else { Ok(()) }
     }
+}
+
+/// The same program in the place of this process, as it was called. Returns only where that fails.
+fn start_again() -> Result<(), Failure> {
+    tracing::warn!(
+        "other members have newer metadata, which was restored: this node starts again, and fetches it"
+    );
+    // Also where the file was replaced by another release meanwhile.
+    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    Err(format!("this node cannot start again by itself ({error}): start it").into())
 }
 
 /// Drives without a label, and a ticket beside them or the pin of a grid: this host becomes a member of that grid, however

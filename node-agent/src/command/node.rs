@@ -97,6 +97,7 @@ impl NodeCommand {
                 if command.admin.json {
                     return super::print_json(&list);
                 }
+                println!(" no. node                             state    root   drives");
                 for node in list.nodes {
                     let role = match (node.leads, node.votes) {
                         (true, _) => "leads",

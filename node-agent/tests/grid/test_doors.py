@@ -183,6 +183,42 @@ def test_two_grids_never_merge(make_grid, seed):
     assert answer.status == 403 and answer.code == "InvalidAccessKeyId", answer
 
 
+def test_boards_of_another_grid_are_refused(make_grid):
+    """On one wire: a board with a ticket of the other grid, one at the other's address, one whose drive was carried over."""
+    one = make_grid(2)
+    other = make_grid(2, on=one.network, bucket=None)
+    members = {grid: grid.nodes[0].nodes().keys() for grid in (one, other)}
+    board = one.nodes[1]
+    identity = (board.drives[0] / "shoal-node").read_bytes()
+    board.kill()
+    board.config.unlink()
+    # With a good ticket: its drives belong to a grid, and stay as they are.
+    with pytest.raises(Refused) as told:
+        board.join(other.nodes[0].ticket(), other.nodes[0], patience=5)
+    assert "grid" in str(told.value) and "panicked" not in str(told.value), told.value
+    assert (board.drives[0] / "shoal-node").read_bytes() == identity
+    # Its drive in a node of the other grid.
+    with pytest.raises(Refused) as told:
+        other.nodes[0].command("drive", "adopt", board.drives[0])
+    assert one.nodes[0].status()["grid"] in str(told.value), told.value
+    assert (board.drives[0] / "shoal-node").read_bytes() == identity
+    # At the address of a member of the other one: it is no member there, and finds its own grid.
+    away = other.nodes[1]
+    last = int(away.address.split(".")[-1])
+    away.kill()
+    away.host.readdress(91)
+    board.host.readdress(last)
+    board.configure()
+    board.start()
+    assert eventually(lambda: other.nodes[0].nodes()[away.id]["state"] == "down", 30)
+    assert eventually(lambda: one.nodes[0].nodes()[board.id]["state"] == "alive", 30)
+    assert one.nodes[0].nodes().keys() == board.nodes().keys() == members[one]
+    assert other.nodes[0].nodes().keys() == members[other]
+    away.configure()
+    away.start()
+    assert eventually(lambda: other.nodes[0].nodes()[away.id]["state"] == "alive", 30)
+
+
 def test_noise_at_the_door(make_grid, seed):
     """Bytes that are no TLS, many silent connections: the grid serves on."""
     import socket

@@ -196,6 +196,8 @@ class Writers:
 def test_clients_see_no_error_when_the_leader_goes(make_grid, how):
     """Who writes at another node waits, and is told of nothing."""
     grid = make_grid(4)
+    for node in grid.nodes:  # also who joined last has heard of the drives of all
+        assert eventually(lambda node=node: node.status()["promise"].startswith("ec:2+2"), 30), node.status()
     leader = grid.wait_leader()
     with Writers(grid, [node for node in grid.nodes if node is not leader]) as writers:
         writers.more()

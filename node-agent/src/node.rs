@@ -13,7 +13,7 @@ use grid_types::{BucketName, DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::{RootKeys, SealedValue};
-use membership::{DiscoveryConfig, Interfaces, Registry};
+use membership::{DiscoveryConfig, Gossip, Interfaces, Liveness, Registry};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
@@ -63,6 +63,8 @@ pub(crate) const AUTHORITY_SETTING: &[u8] = b"https-authority";
 pub(crate) const AUTHORITY_LABEL: &str = "https authority";
 /// Between two tries to reach the others at start.
 const GRID_RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// For other members to say which drives they have, before clients are let in.
+const HEARING_MAX: Duration = Duration::from_secs(2);
 /// Records read at once.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -366,6 +368,7 @@ impl Node {
         let followed = from_files.filter_map(|(_, identity)| identity.clone()).collect();
         let certificates = tokio::spawn(crate::certificate::follow_files(followed, CERTIFICATES_EVERY));
         let tls_used = (s3_tls.is_some(), admin_tls.is_some());
+        hear_others(following.gossip()).await;
         let s3_http = HttpConfig {
             connections_max: config.s3.connections_max,
             drain_timeout: DRAIN_TIMEOUT,
@@ -685,6 +688,16 @@ async fn enter_grid(
     }
     own_drives(meta, &registered, clock).await?;
     Ok(registered)
+}
+
+/// Members that live say within moments which drives they have: a write before that would find too few.
+async fn hear_others(gossip: &Gossip) {
+    let mut view = gossip.changed();
+    let heard = view.wait_for(|view| {
+        view.members.values().all(|member| member.state.is_some() || member.liveness == Liveness::Down)
+    });
+    // Who is silent is not waited for.
+    let _ = tokio::time::timeout(HEARING_MAX, heard).await;
 }
 
 /// A root key that the grid took up while this node was away comes from another member before anything is served.

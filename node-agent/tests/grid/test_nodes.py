@@ -194,7 +194,7 @@ class Writers:
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_clients_see_no_error_when_the_leader_goes(make_grid, how):
-    """Who writes at another node waits, and is told of nothing."""
+    """Who writes at another node waits, and is told of nothing; nor is who writes at the one that came back, once it is ready."""
     grid = make_grid(4)
     for node in grid.nodes:  # also who joined last has heard of the drives of all
         assert eventually(lambda node=node: node.status()["promise"].startswith("ec:2+2"), 30), node.status()
@@ -204,6 +204,9 @@ def test_clients_see_no_error_when_the_leader_goes(make_grid, how):
         getattr(leader, how)()
         writers.more(60)
         leader.start()
+        with Writers(grid, [leader]) as at_the_newcomer:
+            at_the_newcomer.more()
         writers.more()
+    assert not at_the_newcomer.errors, at_the_newcomer.errors[:10]
     print(f"{how}: {writers.written} writes, the longest took {writers.longest:.1f} s")
     assert not writers.errors, f"{len(writers.errors)} of {writers.written}: {writers.errors[:10]}"

@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, ClockInfo, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo,
-    Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
-    QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive,
-    SetClock, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyHolder, RootKeyInfo, SetClock, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
@@ -24,8 +21,10 @@ use grid_types::{
 };
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
-use keyring::{PassphraseCost, PassphraseKey, RootKey};
-use membership::{Gossip, JoinService, Liveness, OperatorTime, TicketOrder};
+use keyring::{PassphraseCost, PassphraseKey, RootKeys};
+use membership::{
+    Enrolment, EnrolmentError, Gossip, GridPin, JoinService, Liveness, NodePublicKey, OperatorTime, TicketOrder,
+};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
 use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
@@ -41,6 +40,7 @@ use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
 use crate::timekeeping::Timekeeping;
+use crate::root_keys::{KeeperError, KeyKeeper};
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
@@ -84,7 +84,9 @@ pub struct AdminNodeParts {
     /// For what is quarantined.
     pub engine: ObjectEngine,
     /// For backups.
-    pub root_key: RootKey,
+    pub root_keys: RootKeys,
+    /// Rotates them.
+    pub keeper: Arc<KeyKeeper>,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -391,10 +393,39 @@ fn liveness_word(liveness: Liveness) -> &'static str {
     }
 }
 
+fn of_keeper(error: &KeeperError) -> AdminError {
+    let code = match error {
+        KeeperError::Meta(meta) => meta.code(),
+        KeeperError::Members(failure) => return of_registry(failure),
+        _ => ErrorCode::Internal,
+    };
+    AdminError::of(code, error.to_string())
+}
+
+fn enrolment_info(enrolment: &Enrolment, pin: GridPin, now: grid_types::Timestamp) -> EnrolmentInfo {
+    let state = match (enrolment.joined, enrolment.open(now)) {
+        (Some(_), _) => "joined",
+        (None, true) => "open",
+        (None, false) => "expired",
+    };
+    EnrolmentInfo {
+        node: enrolment.node(),
+        public_key: NodePublicKey(enrolment.public_key).to_string(),
+        state: state.to_owned(),
+        name: enrolment.name.clone(),
+        drives: enrolment.drive_policy.to_string(),
+        created: enrolment.created,
+        expires: enrolment.expires,
+        grid_pin: pin.to_string(),
+    }
+}
+
 fn of_registry(failure: &RegistryFailure) -> AdminError {
     let code = match failure {
         RegistryFailure::Meta(error) => error.code(),
-        RegistryFailure::Change(_) | RegistryFailure::Ticket(_) => ErrorCode::InvalidArgument,
+        RegistryFailure::Change(_)
+        | RegistryFailure::Ticket(_)
+        | RegistryFailure::Enrolment(EnrolmentError::Name) => ErrorCode::InvalidArgument,
         RegistryFailure::Busy => ErrorCode::Unavailable,
         _ => ErrorCode::Internal,
     };
@@ -920,6 +951,55 @@ impl Node for AdminNode {
         .boxed()
     }
 
+    fn enrolments(&self) -> NodeFuture<'_, Vec<EnrolmentInfo>> {
+        async move {
+            let registry = &self.parts.registry;
+            let enrolments = registry.enrolments().await.map_err(|failure| of_registry(&failure))?;
+            let pin = registry.pin().await.map_err(|failure| of_registry(&failure))?;
+            let now = self.parts.clock.now();
+            Ok(enrolments.iter().map(|enrolment| enrolment_info(enrolment, GridPin(pin), now)).collect())
+        }
+        .boxed()
+    }
+
+    fn enrol(&self, order: CreateEnrolment) -> NodeFuture<'_, EnrolmentInfo> {
+        async move {
+            let invalid = |error: &dyn std::fmt::Display| AdminError::invalid(error.to_string());
+            let key: NodePublicKey = order.public_key.parse().map_err(|error| invalid(&error))?;
+            let drive_policy =
+                order.drives.parse().map_err(|error: membership::UnknownDrivePolicy| invalid(&error))?;
+            let (registry, now) = (&self.parts.registry, self.parts.clock.now());
+            let enrolment = Enrolment {
+                public_key: key.0,
+                name: order.name,
+                drive_policy,
+                created: now,
+                expires: order.valid_seconds.map(|seconds| now.plus(Duration::from_secs(seconds))),
+                joined: None,
+            };
+            registry.enrol(enrolment.clone()).await.map_err(|failure| of_registry(&failure))?;
+            let pin = registry.pin().await.map_err(|failure| of_registry(&failure))?;
+            Ok(enrolment_info(&enrolment, GridPin(pin), now))
+        }
+        .boxed()
+    }
+
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeFuture<'_, ()> {
+        async move {
+            let withdrawn = self.parts.registry.withdraw(node).await;
+            match withdrawn.map_err(|failure| of_registry(&failure))? {
+                true => Ok(()),
+                false => {
+                    let message = format!(
+                        "no key of a node {node} is enrolled: `shoal node enrolled` shows those that are"
+                    );
+                    Err(AdminError::not_found("NoSuchEnrolment", message))
+                }
+            }
+        }
+        .boxed()
+    }
+
     fn keys(&self) -> NodeFuture<'_, Vec<KeyInfo>> {
         async move {
             let keys = self.parts.iam.list().await.map_err(|error| of_iam(&error))?;
@@ -995,7 +1075,7 @@ impl Node for AdminNode {
                 node: self.parts.identity.node,
                 meta: self.parts.meta.clone(),
                 registry: self.parts.registry.clone(),
-                root_key: self.parts.root_key.clone(),
+                root_keys: self.parts.root_keys.clone(),
                 clock: self.parts.clock.clone(),
             };
             let head = |grid, stamp| Head { salt, cost, grid, stamp };
@@ -1007,6 +1087,34 @@ impl Node for AdminNode {
             })
         }
         .boxed()
+    }
+
+    fn root_key(&self) -> NodeFuture<'_, RootKeyInfo> {
+        async move {
+            let view = self.parts.keeper.view().await.map_err(|error| of_keeper(&error))?;
+            let members = view.members.into_iter().map(|member| RootKeyHolder {
+                node: member.node,
+                name: member.name,
+                generations: member.generations,
+                sealing: member.sealing,
+            });
+            Ok(RootKeyInfo {
+                active: view.active,
+                rotating: view.wanted || view.generations.len() > 1,
+                generations: view.generations,
+                records: view.pass.records,
+                records_of_older: view.pass.older,
+                records_stuck: view.pass.stuck,
+                members: members.collect(),
+                waits_for: view.waits_for,
+                trouble: view.trouble,
+            })
+        }
+        .boxed()
+    }
+
+    fn rotate_root_key(&self) -> NodeFuture<'_, ()> {
+        async move { self.parts.keeper.order().await.map_err(|error| of_keeper(&error)) }.boxed()
     }
 
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeFuture<'_, ()> {

@@ -64,7 +64,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// The node at a glance
     Status(status::StatusCommand),
-    /// Members of the grid: list, remove
+    /// Members of the grid: list, remove; and nodes that may join by their key: key, enrol, enrolled, withdraw
     #[command(subcommand)]
     Node(node::NodeCommand),
     /// Tickets, with which new nodes join: create, list, delete
@@ -86,7 +86,7 @@ enum Command {
     /// Drives: list, add, replace, lock, unlock, verify
     #[command(subcommand)]
     Drive(drive::DriveCommand),
-    /// Access keys: create, list, enable, disable, delete; and the operator key
+    /// Access keys: create, list, enable, disable, delete; the operator key; the root key: rotate, status
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Background workers: list, pause, resume, run

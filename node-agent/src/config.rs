@@ -143,6 +143,9 @@ pub struct ClockSection {
 pub struct JoinSection {
     /// A file with a ticket: `shoal serve` on drives without a label joins the grid with it, and then deletes the file.
     pub ticket_file: Option<PathBuf>,
+    /// The pin of the grid in which an operator enrols this node's key: `shoal serve` on drives without a label prints the
+    /// key, and joins once it is enrolled.
+    pub enrolled: Option<String>,
 }
 
 /// `[log]`
@@ -320,6 +323,18 @@ impl Config {
         }
         if self.clock.ntp.iter().any(String::is_empty) {
             tell("clock", "ntp", "`ntp` names a server by nothing: write HOST or HOST:PORT".to_owned());
+        }
+        if let Some(pin) = &self.join.enrolled {
+            if let Err(error) = pin.parse::<membership::GridPin>() {
+                tell("join", "enrolled", error.to_string());
+            }
+            if self.join.ticket_file.is_some() {
+                tell(
+                    "join",
+                    "enrolled",
+                    "a node joins by ticket or by its key: name one of the two".to_owned(),
+                );
+            }
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
             let message =

@@ -17,6 +17,7 @@ mod node;
 mod process;
 mod records;
 mod timekeeping;
+mod root_keys;
 
 use std::process::ExitCode;
 

@@ -77,6 +77,7 @@ RPC_LISTEN               # where other nodes of the grid reach this one
 
 # [join]
 # ticket_file = "ticket"                # on drives without a label, `shoal serve` joins a grid with it first
+# enrolled = "shoal-grid-1-..."         # or: by this node's key, once `shoal node enrol` on a member has it
 
 [log]
 # level = "info"

@@ -29,6 +29,13 @@ def network(namespaces):
 
 
 @pytest.fixture
+def ipv6_network(namespaces):
+    made = Network(ipv6_only=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def seed(request):
     given = request.config.getoption("--seed")
     chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)

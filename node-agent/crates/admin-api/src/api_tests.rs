@@ -16,9 +16,7 @@ use serde_json::{Value, json};
 use crate::node::NodeAnswer;
 use crate::table::Access;
 use crate::types::{
-    AddDrive, ClockInfo, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo,
-    Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, SetClock, Status, TicketInfo, VerifyReport,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyInfo, SetClock, Status, TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -191,6 +189,25 @@ impl Node for SmallNode {
     fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()> {
         self.ordered(format!("delete ticket {id}"), ())
     }
+    fn enrolments(&self) -> NodeAnswer<'_, Vec<EnrolmentInfo>> {
+        self.ordered("enrolments".to_owned(), Vec::new())
+    }
+    fn enrol(&self, order: CreateEnrolment) -> NodeAnswer<'_, EnrolmentInfo> {
+        let info = EnrolmentInfo {
+            node: NodeId::from_bytes([1; 16]),
+            public_key: order.public_key.clone(),
+            state: "open".to_owned(),
+            name: order.name,
+            drives: order.drives,
+            created: Timestamp::from_secs(1),
+            expires: order.valid_seconds.map(Timestamp::from_secs),
+            grid_pin: "pin".to_owned(),
+        };
+        self.ordered(format!("enrol {}", order.public_key), info)
+    }
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("withdraw {node}"), ())
+    }
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>> {
         let key = KeyInfo {
             id: "AK".to_owned(),
@@ -229,6 +246,23 @@ impl Node for SmallNode {
             format!("backup {}", order.salt),
             futures_util::StreamExt::boxed(futures_util::stream::iter(pieces)),
         )
+    }
+    fn root_key(&self) -> NodeAnswer<'_, RootKeyInfo> {
+        let info = RootKeyInfo {
+            active: 2,
+            generations: vec![1, 2],
+            rotating: true,
+            records: 3,
+            records_of_older: 1,
+            records_stuck: 0,
+            members: Vec::new(),
+            waits_for: "half a minute".to_owned(),
+            trouble: None,
+        };
+        self.ordered("root key".to_owned(), info)
+    }
+    fn rotate_root_key(&self) -> NodeAnswer<'_, ()> {
+        self.ordered("rotate".to_owned(), ())
     }
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
         self.ordered(format!("operator {}", hash.0[0]), ())

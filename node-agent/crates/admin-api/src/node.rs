@@ -4,9 +4,7 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, ClockInfo, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo,
-    Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, SetClock, Status, TakeBackup, TicketInfo, VerifyReport,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyInfo, SetClock, Status, TakeBackup, TicketInfo, VerifyReport,
 };
 use crate::{AdminError, ByteStream, NodeSample, OperatorKeyHash};
 
@@ -70,6 +68,13 @@ pub trait Node: Send + Sync + 'static {
     /// Nobody joins with it any more.
     fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()>;
 
+    /// Keys of nodes that may join, expired and used ones too.
+    fn enrolments(&self) -> NodeAnswer<'_, Vec<EnrolmentInfo>>;
+    /// Lets the node with this key join.
+    fn enrol(&self, order: CreateEnrolment) -> NodeAnswer<'_, EnrolmentInfo>;
+    /// Not any more.
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeAnswer<'_, ()>;
+
     /// Access keys.
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>>;
     /// Makes one.
@@ -88,6 +93,11 @@ pub trait Node: Send + Sync + 'static {
 
     /// Metadata and keys as the bytes of one backup file.
     fn take_backup(&self, order: TakeBackup) -> NodeAnswer<'_, ByteStream>;
+
+    /// Generations of the root key, and how far a rotation is.
+    fn root_key(&self) -> NodeAnswer<'_, RootKeyInfo>;
+    /// Orders a rotation of the root key; it goes on by itself.
+    fn rotate_root_key(&self) -> NodeAnswer<'_, ()>;
 
     /// Stores the hash of a new operator key, durably.
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()>;

@@ -545,6 +545,84 @@ pub struct TicketInfo {
     pub expires: Timestamp,
 }
 
+/// `POST /v1/enrolments`: lets the node with this key join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnrolment {
+    /// As `shoal node key` printed it.
+    pub public_key: String,
+    /// What people shall call the node; empty: what it calls itself.
+    pub name: String,
+    /// Which drives a board takes into service: `image-data`, `blank-too` or `ask`.
+    pub drives: String,
+    /// Seconds until it expires; absent: never.
+    pub valid_seconds: Option<u64>,
+}
+
+/// `GET /v1/enrolments`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentList {
+    /// Newest first.
+    pub enrolments: Vec<EnrolmentInfo>,
+}
+
+/// A key that was registered before its node joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentInfo {
+    /// The node that has the key.
+    pub node: NodeId,
+    /// The key.
+    pub public_key: String,
+    /// `open`, `joined` or `expired`.
+    pub state: String,
+    /// What people shall call the node.
+    pub name: String,
+    /// Which drives it takes into service.
+    pub drives: String,
+    /// When it was registered.
+    pub created: Timestamp,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+    /// What the node must be told, so that it knows the right grid. No secret.
+    pub grid_pin: String,
+}
+
+/// `GET /v1/root-key`: the key that all others hang on, and how far its rotation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyInfo {
+    /// The generation that seals.
+    pub active: u32,
+    /// All that something may be sealed with, and the one that is being handed out.
+    pub generations: Vec<u32>,
+    /// A rotation goes on.
+    pub rotating: bool,
+    /// Records that are sealed with a root key.
+    pub records: u64,
+    /// Of them, with another one than the node asked uses.
+    pub records_of_older: u64,
+    /// Of them, cannot be opened.
+    pub records_stuck: u64,
+    /// What each member has.
+    pub members: Vec<RootKeyHolder>,
+    /// What the rotation waits for; empty where none goes on.
+    pub waits_for: String,
+    /// What the node asked failed with last.
+    pub trouble: Option<String>,
+}
+
+/// The root keys of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyHolder {
+    /// The member.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// What it has; empty: it was not heard of.
+    pub generations: Vec<u32>,
+    /// What it seals with, where a rotation asked.
+    pub sealing: Option<u32>,
+}
+
 /// `POST /v1/backup`: metadata and keys as one file, sealed with this key. The passphrase stays with who knows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

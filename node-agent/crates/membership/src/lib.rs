@@ -1,7 +1,7 @@
 //! Which nodes belong to the grid, how one joins, which of them live, and where they are.
 //!
 //! - `member_list`: the signed list that TLS, Raft and placement ask.
-//! - `ticket`: what lets a new node in; `join`: how it gets in.
+//! - `ticket`, `enrolment`: what lets a new node in; `join`: how it gets in.
 //! - `gossip`: who lives, and what each node says of itself.
 //! - `discovery`: where others may be.
 //! - `time`: which time it is, and who vouches for it.
@@ -12,6 +12,7 @@
 //! implements. May import `grid-types`, `sys` and `rpc`.
 
 mod discovery;
+mod enrolment;
 mod gossip;
 mod grid_ca;
 mod join;
@@ -24,6 +25,7 @@ pub use discovery::{
     Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, GRID_ADDRESSES_MAX, Interfaces, MDNS_PORT,
     PEERS_MAX, Presence, Source, usable_addresses,
 };
+pub use enrolment::{Enrolment, EnrolmentError, GridPin, KeyTextError, NodePublicKey};
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,
     NodeState, SERVICE as GOSSIP_SERVICE, StateError,

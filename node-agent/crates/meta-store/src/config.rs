@@ -7,6 +7,8 @@ use crate::log::LogConfig;
 /// Limits and periods; `Default` is what users get.
 #[derive(Debug, Clone)]
 pub struct MetaConfig {
+    /// Generation of metadata that is made now: 0 where a grid is founded, more where lost metadata is made anew.
+    pub generation: u64,
     /// A shard is split when its SQLite file is larger.
     pub shard_bytes_max: u64,
     /// A shard whose log tail is longer is checkpointed.
@@ -32,6 +34,7 @@ pub struct MetaConfig {
 impl Default for MetaConfig {
     fn default() -> Self {
         Self {
+            generation: 0,
             shard_bytes_max: 1 << 30,
             checkpoint_tail_bytes: 64 << 20,
             checkpoint_age: Duration::from_secs(600),

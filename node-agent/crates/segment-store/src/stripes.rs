@@ -57,17 +57,17 @@ impl StripeWriter {
         })
     }
 
-    /// Stripes handed out so far.
-    pub fn frames(&self) -> u64 {
-        self.frames
-    }
-
     /// Codes a sealed stripe and hands its frames out.
     pub async fn push(&mut self, buffer: StripeBuffer, sealed: usize) -> Result<(), SegmentError> {
         let (_, blocks) = cut_blocks(buffer, sealed, self.set.profile, self.code.as_ref())?;
         let frame = self.frames;
         self.frames += 1;
         self.set.push(frame, &blocks).await
+    }
+
+    /// A buffer for a stripe that is not handed out.
+    pub fn buffer_outside_window(&self) -> StripeBuffer {
+        self.shared.buffers.take(self.stripe_bytes, Held::memory(&self.memory))
     }
 
     /// A buffer for a whole stripe, once the window has room. When the ack set has written what it was given and a slow

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use chunk_store::ChunkHeader;
 use codec::{SealContext, Sealer, SegmentKey, SegmentLayout, choose_cipher};
 use grid_types::{
-    BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, PACKET_PLAIN_BYTES, PACKET_TAG_BYTES, Profile,
-    ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX, Segment, SegmentId,
+    BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, MemoryPermit, PACKET_PLAIN_BYTES,
+    PACKET_TAG_BYTES, Profile, ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX, Segment, SegmentId,
 };
 use keyring::BucketKey;
 
@@ -22,6 +22,9 @@ use crate::stripes::{StripeWriter, cut_blocks};
 const PACKET: usize = PACKET_PLAIN_BYTES as usize;
 /// Bytes of a tag, as a slice length.
 const TAG: usize = PACKET_TAG_BYTES as usize;
+/// Plaintext of a segment whose sealed bytes are kept until they are synced, so that it can be written once more where its ack
+/// set was lost. Larger ones fail, and the client sends them again. 32 writers take 32 MiB for it.
+const KEPT_BYTES_MAX: u64 = 1 << 20;
 
 /// What a writer needs to know before the first byte.
 #[derive(Clone)]
@@ -48,6 +51,12 @@ pub struct SegmentWriter {
     sealer: Sealer,
     stripe_packets: u64,
     stripe: Option<Filling>,
+    /// Stripes that are complete.
+    complete: u64,
+    /// Their sealed bytes, where there is more than one stripe and they are kept.
+    kept: Option<Vec<u8>>,
+    /// The ack set was lost: nothing more is sent until all of the bytes are here.
+    lost: Option<(SegmentError, Vec<DriveId>)>,
     /// Plaintext bytes taken.
     taken: u64,
 }
@@ -98,7 +107,10 @@ impl SegmentWriter {
             plain_len_max: announced,
         };
         let mut refused = Refused::default();
-        let stripes = StripeWriter::begin(&shared, id, &set_spec, &mut refused, 0).await?;
+        let expected = SegmentLayout::new(announced, expected.data_chunks(), BLOCK_PACKETS_DEFAULT);
+        let keep = announced <= KEPT_BYTES_MAX && expected.stripes() > 1;
+        let more = if keep { sealed_bytes(announced) } else { 0 };
+        let stripes = StripeWriter::begin(&shared, id, &set_spec, &mut refused, more).await?;
         let layout = SegmentLayout::new(announced, stripes.set.profile.data_chunks(), BLOCK_PACKETS_DEFAULT);
         Ok(Self {
             bucket_key: spec.bucket_key,
@@ -109,9 +121,17 @@ impl SegmentWriter {
             sealer,
             stripe_packets: layout.stripe_packets(),
             stripe: None,
+            complete: 0,
+            kept: keep.then(Vec::new),
+            lost: None,
             taken: 0,
             shared,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn placed(&self) -> Vec<Option<DriveId>> {
+        self.placed.clone()
     }
 
     /// Takes plaintext; waits at the pace of the ack set. Never more than `plain_len_max` in all.
@@ -134,7 +154,7 @@ impl SegmentWriter {
                 stripe.seal(&self.sealer, false);
                 if stripe.packet.is_multiple_of(self.stripe_packets) {
                     let sealed = stripe.start;
-                    self.stripes.push(stripe.buffer, sealed).await?;
+                    self.push(stripe.buffer, sealed).await?;
                     continue;
                 }
             }
@@ -152,8 +172,8 @@ impl SegmentWriter {
     /// footers. Returns when the ack set is reached and the others had a short grace; stragglers are dropped and
     /// their index is `None`.
     ///
-    /// Dropping the future removes what was synced. A segment of a single stripe that loses its ack set is written
-    /// once more on the drives that are left, since its bytes are still here.
+    /// Dropping the future removes what was synced. A segment of a single stripe, or of at most `KEPT_BYTES_MAX`, that loses
+    /// its ack set is written once more on the drives that are left, since its bytes are still here.
     pub async fn finish(mut self, record: Option<Vec<u8>>) -> Result<Segment, SegmentError> {
         let announced = self.set_spec.plain_len_max;
         let Some(mut stripe) = self.stripe.take() else {
@@ -165,8 +185,11 @@ impl SegmentWriter {
             .unwrap_or_default();
         stripe.seal(&self.sealer, true);
         let sealed = stripe.start;
-        if self.stripes.frames() > 0 {
-            self.stripes.push(stripe.buffer, sealed).await?;
+        if self.complete > 0 {
+            self.push(stripe.buffer, sealed).await?;
+            if let Some(stream) = self.kept.take() {
+                return self.finish_kept(&stream, &footer).await;
+            }
             let set = self.stripes.set;
             let (id, profile) = (set.id, set.profile);
             let drives = set.finish(self.taken, &footer).await.map_err(|(error, _)| error)?;
@@ -214,10 +237,55 @@ impl SegmentWriter {
         }
     }
 
+    /// As `finish_single`, of several stripes whose sealed bytes were kept.
+    async fn finish_kept(mut self, stream: &[u8], footer: &[u8]) -> Result<Segment, SegmentError> {
+        self.set_spec.plain_len_max = self.taken;
+        let StripeWriter { mut set, memory, .. } = self.stripes;
+        let mut lost = self.lost.take();
+        loop {
+            let (id, profile) = (set.id, set.profile);
+            let (error, drives) = match lost.take() {
+                Some(lost) => lost,
+                None => match set.finish(self.taken, footer).await {
+                    Ok(drives) => return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives)),
+                    Err(failed) => failed,
+                },
+            };
+            if drives.is_empty() {
+                return Err(error);
+            }
+            tracing::warn!(segment = %id, %error, "writing once more, on other drives");
+            self.refused.note_failed(drives, &error);
+            let next = SegmentId::from(self.shared.random.id());
+            set = ChunkSet::begin(&self.shared, next, &self.set_spec, &mut self.refused).await?;
+            let placed = set.drives();
+            if let Err(error) = push_all(&self.shared, &memory, &mut set, self.taken, stream).await {
+                lost = Some((error, set.lost_drives(&placed)));
+            }
+        }
+    }
+
+    /// Hands a sealed stripe out; keeps its bytes where they are kept. Then the loss of the ack set is no error yet.
+    async fn push(&mut self, buffer: StripeBuffer, sealed: usize) -> Result<(), SegmentError> {
+        self.complete += 1;
+        let Some(kept) = &mut self.kept else { return self.stripes.push(buffer, sealed).await };
+        kept.extend_from_slice(&buffer.as_ref()[..sealed]);
+        if self.lost.is_none()
+            && let Err(error) = self.stripes.push(buffer, sealed).await
+        {
+            self.lost = Some((error, self.stripes.set.lost_drives(&self.placed)));
+        }
+        Ok(())
+    }
+
     /// An empty stripe, once the window has room.
     async fn next_stripe(&mut self) -> Result<Filling, SegmentError> {
-        let packet = self.stripes.frames() * self.stripe_packets;
-        Ok(Filling { buffer: self.stripes.next_buffer().await?, packet, start: 0, filled: 0 })
+        let packet = self.complete * self.stripe_packets;
+        let buffer = match self.lost {
+            Some(_) => self.stripes.buffer_outside_window(),
+            None => self.stripes.next_buffer().await?,
+        };
+        Ok(Filling { buffer, packet, start: 0, filled: 0 })
     }
 }
 
@@ -230,6 +298,33 @@ impl Filling {
         self.start = end;
         self.filled = 0;
     }
+}
+
+/// Sealed bytes of so much plaintext.
+fn sealed_bytes(plain: u64) -> u64 {
+    plain + plain.div_ceil(PACKET_PLAIN_BYTES) * PACKET_TAG_BYTES
+}
+
+/// Cuts a whole sealed stream into stripes, and hands all of them out.
+async fn push_all(
+    shared: &Arc<Shared>,
+    memory: &Arc<MemoryPermit>,
+    set: &mut ChunkSet,
+    plain: u64,
+    stream: &[u8],
+) -> Result<(), SegmentError> {
+    let (k, total) = (set.profile.data_chunks(), set.profile.total_chunks());
+    let code = shared.code(set.profile)?;
+    let stripe =
+        SegmentLayout::new(plain, k, BLOCK_PACKETS_DEFAULT).stripe_packets() as usize * (PACKET + TAG);
+    for (frame, part) in (0..).zip(stream.chunks(stripe)) {
+        let len = part.len().div_ceil(k) * total;
+        let mut buffer = shared.buffers.take(len.max(part.len()), Held::memory(memory));
+        buffer.as_mut()[..part.len()].copy_from_slice(part);
+        let (_, blocks) = cut_blocks(buffer, part.len(), set.profile, code.as_ref())?;
+        set.push(frame, &blocks).await?;
+    }
+    Ok(())
 }
 
 /// The row of what was written under this header.

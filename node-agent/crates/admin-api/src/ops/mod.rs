@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod clock;
 pub mod drives;
+pub mod enrolments;
 pub mod health;
 pub mod jobs;
 pub mod keys;

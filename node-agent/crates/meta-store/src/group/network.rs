@@ -14,7 +14,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
-use rpc::{Fate, Method, NetworkExt, RpcError};
+use rpc::{Fate, Method, RpcError};
 
 use super::encoding::{decode_vote, encode_vote};
 use super::state_machine::SnapshotSource;
@@ -57,12 +57,11 @@ impl Peer {
         message: Bytes,
         patience: Duration,
     ) -> Result<Bytes, RPCError<Types>> {
-        let node = self.peers.node(self.target).zip(self.peers.network());
-        let Some((node, network)) = node else {
+        let Some(node) = self.peers.node(self.target) else {
             let unknown = io::Error::new(io::ErrorKind::NotConnected, "it is not a member of this grid");
             return Err(Unreachable::new(&unknown).into());
         };
-        network.call(node, method, message, patience).await.map_err(failed)
+        self.peers.call(node, method, message, patience).await.map_err(failed)
     }
 }
 

@@ -54,7 +54,10 @@ impl Service for MetaService {
         async move {
             let gone = || RpcError::new(ErrorCode::Unavailable, "the metadata store is shut down");
             let inner = inner.ok_or_else(gone)?;
-            let message = collect(body, CALL_BYTES_MAX).await?;
+            if method == "generation" {
+                return Ok(once(inner.peers.generation_answer()));
+            }
+            let message = inner.peers.unframed(collect(body, CALL_BYTES_MAX).await?)?;
             if method == "snapshot" {
                 let shard: u64 = postcard::from_bytes(&message)
                     .map_err(|error| RpcError::new(ErrorCode::InvalidArgument, error.to_string()))?;
@@ -137,10 +140,8 @@ impl Inner {
     /// Fetches a snapshot of a shard from a node and keeps it on the drives. Returns what it covers.
     async fn fetch_snapshot(&self, shard: ShardId, from: NodeId) -> Result<ReceivedHead, MetaError> {
         let unavailable = |reason: String| MetaError::Unavailable { shard, reason };
-        let network =
-            self.peers.network().ok_or_else(|| unavailable("there are no other nodes".to_owned()))?;
         let message = postcard::to_allocvec(&shard.0).expect("a number encodes");
-        let answer = network.send(from, SNAPSHOT, once(message.into()), SNAPSHOT_PATIENCE);
+        let answer = self.peers.send(from, SNAPSHOT, &message, SNAPSHOT_PATIENCE);
         let mut body = answer.await.map_err(|error| unavailable(format!("node {from}: {error}")))?;
         let broken = |error: RpcError| unavailable(format!("node {from} broke off its snapshot: {error}"));
         // The head is a piece of its own, which the network may have cut.

@@ -12,6 +12,7 @@ use sys::{RealClock, RealRandom};
 use super::fixture::{Folders, bucket, key, put_inline, runtime};
 use crate::log::LogConfig;
 use crate::query::ListQuery;
+use crate::root::{Expect, RecordKind, RecordWrite};
 use crate::{MetaConfig, MetaMember, MetaPeers, MetaStore};
 
 /// How long a grid may take to come to what a test waits for.
@@ -127,6 +128,10 @@ impl Grid {
             node.store.shutdown().await;
         }
     }
+}
+
+fn setting(key: &[u8]) -> RecordWrite {
+    RecordWrite { kind: RecordKind::Setting, key: key.to_vec(), expect: Expect::Absent, value: Some(vec![1]) }
 }
 
 async fn until(mut happened: impl FnMut() -> bool) {
@@ -411,5 +416,72 @@ fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
         let refused = grid.store(1).delete_bucket(&videos.name).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::BucketNotEmpty);
         grid.shutdown().await;
+    });
+}
+
+#[test]
+fn two_generations_do_not_mix() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let (old, others) = (grid.nodes[2].number, grid.members.clone());
+        grid.store(1).write_records(vec![setting(b"both")]).await.unwrap();
+        // The metadata is made anew on another home of the first member, while the third one is away.
+        for number in [1, 2, 3] {
+            grid.kill(number).await;
+        }
+        let anew = Folders::new(1);
+        let services = Services::default();
+        let config = MetaConfig { generation: 1_001, ..MetaConfig::default() };
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let alone = MetaPeers::lone(1);
+        let founding =
+            MetaStore::found_among(anew.home(), config, clock.clone(), random.clone(), alone).await.unwrap();
+        founding.shutdown().await;
+        let peers = MetaPeers::new(1, grid.net.join(id(1), services.clone()), others.clone());
+        let restored =
+            MetaStore::open_among(anew.home(), MetaConfig::default(), clock, random, peers).await.unwrap();
+        restored.serve(&services);
+        restored.write_records(vec![setting(b"anew")]).await.unwrap();
+        assert_eq!(MetaStore::home_generation(anew.home()).await.unwrap(), 1_001);
+
+        // The old majority of two is up again: it has no part in the new, and hears of it.
+        grid.restart(2).await;
+        grid.restart(old).await;
+        for number in [2, old] {
+            let peers = grid.store(number).peers().clone();
+            tokio::time::timeout(Duration::from_secs(20), peers.outdated())
+                .await
+                .expect("it hears of the newer one");
+            assert_eq!(peers.generation(), 0);
+        }
+        assert_eq!(restored.voters(), [[1], [1]], "nobody of the older one votes");
+        assert!(!restored.peers().is_outdated());
+        assert!(restored.record(RecordKind::Setting, b"both").await.unwrap().is_none());
+
+        // Set aside, it comes back blank.
+        grid.kill(2).await;
+        grid.kill(old).await;
+        let home = grid.nodes.iter().find(|node| node.number == old).unwrap().folders.home();
+        assert_eq!(MetaStore::set_aside(home.clone()).await.unwrap().len(), 1);
+        assert!(!MetaStore::exists(home.clone()).await.unwrap());
+        let services = Services::default();
+        let peers = MetaPeers::new(old, grid.net.join(id(old), services.clone()), others);
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let back = MetaStore::join(home.clone(), MetaConfig::default(), clock, random, peers).await.unwrap();
+        back.serve(&services);
+        assert_eq!(back.peers().generation(), 1_001);
+        assert_eq!(MetaStore::home_generation(home).await.unwrap(), 1_001);
+        let read = async {
+            loop {
+                match back.record(RecordKind::Setting, b"anew").await {
+                    Ok(found) => return found,
+                    // It has to hear of its leader first.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, read).await.expect("it reads").is_some());
+        back.shutdown().await;
+        restored.shutdown().await;
     });
 }

@@ -8,5 +8,6 @@ mod nodes_rig;
 mod power_cut;
 mod rebuild;
 mod recode;
+mod rescue;
 mod rig;
 mod round_trip;

@@ -1,6 +1,9 @@
-"""A node that dies while a large object is being written to another one: the client, a real one without retries, notices nothing."""
+"""A node that dies while objects are being written to others: clients without retries notice nothing but the time it takes."""
 
 import io
+import random
+import threading
+import time
 
 import boto3
 import pytest
@@ -83,5 +86,89 @@ def test_put_survives_a_node_lost_midway(make_grid, seed, who, fault):
         with inside(grid.client.netns):
             got = boto(grid, reader).get_object(Bucket="load", Key="large")["Body"].read()
         assert got == data, f"{reader} reads other bytes without {node}"
+        node.start()
+        settle(grid)
+
+
+class Writers:
+    """Clients that put objects of many stripes to `nodes`, each key once, and remember every answer."""
+
+    SIZES = (300_000, 1_500_000, 5_000_000)
+    CLIENTS = 6
+
+    def __init__(self, grid, seed, nodes):
+        self.grid, self.seed, self.nodes = grid, seed, nodes
+        self.lock, self.stopping = threading.Lock(), threading.Event()
+        self.answers, self.broken = {}, []
+        self.threads = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(self.CLIENTS)]
+
+    def body(self, key):
+        mark = f"{self.seed}/{key}\n".encode()
+        return mark * (random.Random(f"{self.seed}/{key}").choice(self.SIZES) // len(mark) + 1)
+
+    def _work(self, number):
+        client, count = self.grid.s3(timeout=90), 0
+        try:
+            while not self.stopping.is_set():
+                key, count = f"c{number}/{count:04d}", count + 1
+                answer = client.request(self.nodes[count % len(self.nodes)], "PUT", f"/load/{key}", body=self.body(key))
+                with self.lock:
+                    self.answers[key] = answer
+        except BaseException as broken:
+            self.broken.append(f"client {number}: {broken!r}")
+            raise
+        finally:
+            client.close()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def more(self, count, seconds=60):
+        """Waits for so many more answers."""
+        goal, end = len(self.answers) + count, time.monotonic() + seconds
+        while len(self.answers) < goal and not self.broken:
+            assert time.monotonic() < end, f"the clients stand still at {len(self.answers)} answers"
+            time.sleep(0.05)
+
+    def __exit__(self, kind, value, trace):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(timeout=120)
+
+    def check(self, node):
+        client = self.grid.s3(timeout=60)
+        for key, answer in self.answers.items():
+            got = client.request(node, "GET", f"/load/{key}")
+            if answer.status == 200:
+                assert got.status == 200 and got.body == self.body(key), f"{key} on {node}: {got.status} {got.code}"
+        client.close()
+
+
+@pytest.mark.parametrize("who", ["follower", "leader"])
+def test_many_puts_survive_a_killed_node(make_grid, seed, who):
+    """`ec:2+1` on three nodes needs all three, and one goes: no error, nothing acknowledged is lost."""
+    grid = make_grid(3)
+    leader = grid.wait_leader()
+    victim = leader if who == "leader" else next(node for node in grid.nodes if node is not leader)
+    rest = [node for node in grid.nodes if node is not victim]
+    with Writers(grid, seed, rest) as writers:
+        writers.more(15)
+        victim.kill()
+        writers.more(40)
+    assert not writers.broken, writers.broken
+    refused = {key: (answer.status, answer.code) for key, answer in writers.answers.items() if answer.status != 200}
+    print(f"{len(writers.answers)} answers, refused: {refused}")
+    assert not refused, f"{refused}\n{grid.log_tails()}"
+    for node in rest:
+        writers.check(node)
+    victim.start()
+    settle(grid)
+    for node in rest:
+        node.kill()
+        reader = next(other for other in rest if other is not node)
+        grid.wait_leader(among=[reader])
+        writers.check(reader)
         node.start()
         settle(grid)

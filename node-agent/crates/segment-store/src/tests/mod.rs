@@ -5,6 +5,7 @@ mod damage;
 mod failure;
 mod nodes;
 mod nodes_rig;
+mod peers;
 mod power_cut;
 mod rebuild;
 mod recode;

@@ -1,5 +1,6 @@
 //! Whole segments on simulated drives.
 
+mod ack_sets;
 mod chunk_service;
 mod damage;
 mod failure;

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from conftest import settle
+from conftest import settle, until_drives_are_known
 from hosts import inside
 from s3 import PORT
 
@@ -63,6 +63,7 @@ def test_put_survives_a_node_lost_midway(make_grid, seed, who, fault):
     others = [node for node in grid.nodes if node is not leader]
     victim, asked = (leader, others[0]) if who == "leader" else (others[0], others[1])
     rest = [node for node in grid.nodes if node is not victim]
+    until_drives_are_known(grid, rest, "ec:2+1", 3)
     data = f"{seed}/".encode() * (SIZE // len(f"{seed}/")) + b"end"
     strike = {"kill": victim.kill, "freeze": victim.freeze, "unplug": lambda: victim.host.plug(False)}[fault]
     body = Body(data, strike)
@@ -153,6 +154,7 @@ def test_many_puts_survive_a_killed_node(make_grid, seed, who):
     leader = grid.wait_leader()
     victim = leader if who == "leader" else next(node for node in grid.nodes if node is not leader)
     rest = [node for node in grid.nodes if node is not victim]
+    until_drives_are_known(grid, rest, "ec:2+1", 3)
     with Writers(grid, seed, rest) as writers:
         writers.more(15)
         victim.kill()

@@ -1,6 +1,6 @@
 """Nodes that leave for good and nodes that come: objects written before are changed to what the grid can carry now."""
 
-from conftest import settle
+from conftest import settle, until_drives_are_known
 from grid import eventually
 
 SIZES = (900_000, 3_000_000, 60_000)
@@ -50,6 +50,7 @@ def test_four_nodes_become_three(make_grid, seed):
     grid = make_grid(4)
     gone = grid.nodes[3]
     rest = grid.nodes[:3]
+    until_drives_are_known(grid, rest[:1], "ec:2+2", 4)
     objects = put(grid, rest[0], seed)
     before = segments(rest[0], objects)
     assert {profile for profile, _ in before.values()} == {"ec:2+2", "copies:3"}, before
@@ -88,6 +89,7 @@ def test_chunks_that_crowd_two_nodes_are_spread(make_grid, seed):
         add(grid, drives)
     settle(grid)
     grid.bucket("load")
+    until_drives_are_known(grid, grid.nodes[:1], "ec:2+2", 2)
     objects = put(grid, grid.nodes[0], seed)
     assert {(profile, len(set(at))) for profile, at in segments(grid.nodes[0], objects).values()} == {("ec:2+2", 2)}
     for drives in (1, 1):

@@ -6,25 +6,23 @@ use bytes::Bytes;
 use chunk_store::ChunkHeader;
 use codec::{SealContext, Sealer, SegmentKey, SegmentLayout, choose_cipher};
 use grid_types::{
-    BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, MemoryPermit, PACKET_PLAIN_BYTES,
-    PACKET_TAG_BYTES, Profile, ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX, Segment, SegmentId,
+    BLOCK_PACKETS_DEFAULT, ChunkKey, Compression, DriveId, PACKET_PLAIN_BYTES, PACKET_TAG_BYTES, Profile,
+    ProfileChoice, SEGMENT_BYTES_MAX, SMALL_BYTES_MAX, Segment, SegmentId,
 };
 use keyring::BucketKey;
 
-use crate::SegmentError;
 use crate::buffers::{Held, StripeBuffer};
-use crate::chunk_set::{ChunkSet, Refused, SetSpec};
+use crate::chunk_set::{ChunkSet, Failed, SetSpec};
 use crate::format::{self, SegmentIdentity};
+use crate::refused::Refused;
 use crate::store::Shared;
 use crate::stripes::{StripeWriter, cut_blocks};
+use crate::{SegmentError, SegmentStore};
 
 /// Plaintext bytes of a packet, as a slice length.
 const PACKET: usize = PACKET_PLAIN_BYTES as usize;
 /// Bytes of a tag, as a slice length.
 const TAG: usize = PACKET_TAG_BYTES as usize;
-/// Plaintext of a segment whose sealed bytes are kept until they are synced, so that it can be written once more where its ack
-/// set was lost. Larger ones fail, and the client sends them again. 32 writers take 32 MiB for it.
-const KEPT_BYTES_MAX: u64 = 1 << 20;
 
 /// What a writer needs to know before the first byte.
 #[derive(Clone)]
@@ -46,17 +44,10 @@ pub struct SegmentWriter {
     bucket_key: BucketKey,
     set_spec: SetSpec,
     stripes: StripeWriter,
-    placed: Vec<Option<DriveId>>,
     refused: Refused,
     sealer: Sealer,
     stripe_packets: u64,
     stripe: Option<Filling>,
-    /// Stripes that are complete.
-    complete: u64,
-    /// Their sealed bytes, where there is more than one stripe and they are kept.
-    kept: Option<Vec<u8>>,
-    /// The ack set was lost: nothing more is sent until all of the bytes are here.
-    lost: Option<(SegmentError, Vec<DriveId>)>,
     /// Plaintext bytes taken.
     taken: u64,
 }
@@ -105,33 +96,22 @@ impl SegmentWriter {
                 sealed: format::seal_identity(&spec.bucket_key, id, &spec.identity, &*shared.random),
             },
             plain_len_max: announced,
+            rescuable: true,
         };
         let mut refused = Refused::default();
-        let expected = SegmentLayout::new(announced, expected.data_chunks(), BLOCK_PACKETS_DEFAULT);
-        let keep = announced <= KEPT_BYTES_MAX && expected.stripes() > 1;
-        let more = if keep { sealed_bytes(announced) } else { 0 };
-        let stripes = StripeWriter::begin(&shared, id, &set_spec, &mut refused, more).await?;
+        let stripes = StripeWriter::begin(&shared, id, &set_spec, &mut refused, 0).await?;
         let layout = SegmentLayout::new(announced, stripes.set.profile.data_chunks(), BLOCK_PACKETS_DEFAULT);
         Ok(Self {
             bucket_key: spec.bucket_key,
             set_spec,
-            placed: stripes.set.drives(),
             stripes,
             refused,
             sealer,
             stripe_packets: layout.stripe_packets(),
             stripe: None,
-            complete: 0,
-            kept: keep.then(Vec::new),
-            lost: None,
             taken: 0,
             shared,
         })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn placed(&self) -> Vec<Option<DriveId>> {
-        self.placed.clone()
     }
 
     /// Takes plaintext; waits at the pace of the ack set. Never more than `plain_len_max` in all.
@@ -154,7 +134,7 @@ impl SegmentWriter {
                 stripe.seal(&self.sealer, false);
                 if stripe.packet.is_multiple_of(self.stripe_packets) {
                     let sealed = stripe.start;
-                    self.push(stripe.buffer, sealed).await?;
+                    self.stripes.push(stripe.buffer, sealed).await?;
                     continue;
                 }
             }
@@ -172,8 +152,9 @@ impl SegmentWriter {
     /// footers. Returns when the ack set is reached and the others had a short grace; stragglers are dropped and
     /// their index is `None`.
     ///
-    /// Dropping the future removes what was synced. A segment of a single stripe, or of at most `KEPT_BYTES_MAX`, that loses
-    /// its ack set is written once more on the drives that are left, since its bytes are still here.
+    /// Dropping the future removes what was synced. A segment that loses its ack set is written once more on the drives
+    /// that are left, in the strongest profile that they carry: one of a single stripe from memory, since its bytes are
+    /// still here, a longer one from the chunks that are left, as long as they decode (`rescue`).
     pub async fn finish(mut self, record: Option<Vec<u8>>) -> Result<Segment, SegmentError> {
         let announced = self.set_spec.plain_len_max;
         let Some(mut stripe) = self.stripe.take() else {
@@ -185,17 +166,33 @@ impl SegmentWriter {
             .unwrap_or_default();
         stripe.seal(&self.sealer, true);
         let sealed = stripe.start;
-        if self.complete > 0 {
-            self.push(stripe.buffer, sealed).await?;
-            if let Some(stream) = self.kept.take() {
-                return self.finish_kept(&stream, &footer).await;
-            }
-            let set = self.stripes.set;
-            let (id, profile) = (set.id, set.profile);
-            let drives = set.finish(self.taken, &footer).await.map_err(|(error, _)| error)?;
-            return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives));
+        if self.stripes.frames() > 0 {
+            self.stripes.push(stripe.buffer, sealed).await?;
+            return self.finish_whole(footer).await;
         }
         self.finish_single(stripe.buffer, sealed, &footer).await
+    }
+
+    /// All stripes are on their way to the drives.
+    async fn finish_whole(self, footer: Vec<u8>) -> Result<Segment, SegmentError> {
+        let StripeWriter { set, memory, .. } = self.stripes;
+        let (id, profile) = (set.id, set.profile);
+        let segment = |drives| segment(&self.set_spec.header, self.taken, id, profile, drives);
+        let failed = match set.finish(self.taken, &footer).await {
+            Ok(drives) => return Ok(segment(drives)),
+            Err(failed) => failed,
+        };
+        // What the stripes needed is needed to read and write them once more.
+        drop(memory);
+        let Failed { error, synced, lost, unpublished } = *failed;
+        let mut refused = self.refused;
+        refused.add(lost);
+        let left = segment(synced);
+        let store = SegmentStore { shared: self.shared };
+        let rescued = store.rescue(&left, self.set_spec.choice, refused, error).await;
+        // Its chunks go now, whether they served or not.
+        drop(unpublished);
+        rescued
     }
 
     /// The whole sealed stream is in one buffer: an attempt that fails is made again elsewhere, under a fresh segment
@@ -211,21 +208,20 @@ impl SegmentWriter {
         let (mut stream, mut blocks) = cut_blocks(buffer, sealed, set.profile, code.as_ref())?;
         loop {
             let (id, profile) = (set.id, set.profile);
-            let (error, drives) = match set.push(0, &blocks).await {
+            let (error, lost) = match set.push(0, &blocks).await {
                 Ok(()) => match set.finish(self.taken, footer).await {
                     Ok(drives) => return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives)),
-                    Err(failed) => failed,
+                    Err(failed) => (failed.error, failed.lost),
                 },
-                Err(error) => (error, set.lost_drives(&self.placed)),
+                Err(error) => (error, set.lost),
             };
-            if drives.is_empty() {
+            if lost.is_empty() {
                 return Err(error);
             }
             tracing::warn!(segment = %id, %error, "writing once more, on other drives");
-            self.refused.note_failed(drives, &error);
+            self.refused.add(lost);
             let next = SegmentId::from(self.shared.random.id());
             set = ChunkSet::begin(&self.shared, next, &self.set_spec, &mut self.refused).await?;
-            self.placed = set.drives();
             if set.profile != profile {
                 let code = self.shared.code(set.profile)?;
                 let len = sealed.div_ceil(set.profile.data_chunks()) * set.profile.total_chunks();
@@ -237,55 +233,10 @@ impl SegmentWriter {
         }
     }
 
-    /// As `finish_single`, of several stripes whose sealed bytes were kept.
-    async fn finish_kept(mut self, stream: &[u8], footer: &[u8]) -> Result<Segment, SegmentError> {
-        self.set_spec.plain_len_max = self.taken;
-        let StripeWriter { mut set, memory, .. } = self.stripes;
-        let mut lost = self.lost.take();
-        loop {
-            let (id, profile) = (set.id, set.profile);
-            let (error, drives) = match lost.take() {
-                Some(lost) => lost,
-                None => match set.finish(self.taken, footer).await {
-                    Ok(drives) => return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives)),
-                    Err(failed) => failed,
-                },
-            };
-            if drives.is_empty() {
-                return Err(error);
-            }
-            tracing::warn!(segment = %id, %error, "writing once more, on other drives");
-            self.refused.note_failed(drives, &error);
-            let next = SegmentId::from(self.shared.random.id());
-            set = ChunkSet::begin(&self.shared, next, &self.set_spec, &mut self.refused).await?;
-            let placed = set.drives();
-            if let Err(error) = push_all(&self.shared, &memory, &mut set, self.taken, stream).await {
-                lost = Some((error, set.lost_drives(&placed)));
-            }
-        }
-    }
-
-    /// Hands a sealed stripe out; keeps its bytes where they are kept. Then the loss of the ack set is no error yet.
-    async fn push(&mut self, buffer: StripeBuffer, sealed: usize) -> Result<(), SegmentError> {
-        self.complete += 1;
-        let Some(kept) = &mut self.kept else { return self.stripes.push(buffer, sealed).await };
-        kept.extend_from_slice(&buffer.as_ref()[..sealed]);
-        if self.lost.is_none()
-            && let Err(error) = self.stripes.push(buffer, sealed).await
-        {
-            self.lost = Some((error, self.stripes.set.lost_drives(&self.placed)));
-        }
-        Ok(())
-    }
-
     /// An empty stripe, once the window has room.
     async fn next_stripe(&mut self) -> Result<Filling, SegmentError> {
-        let packet = self.complete * self.stripe_packets;
-        let buffer = match self.lost {
-            Some(_) => self.stripes.buffer_outside_window(),
-            None => self.stripes.next_buffer().await?,
-        };
-        Ok(Filling { buffer, packet, start: 0, filled: 0 })
+        let packet = self.stripes.frames() * self.stripe_packets;
+        Ok(Filling { buffer: self.stripes.next_buffer().await?, packet, start: 0, filled: 0 })
     }
 }
 
@@ -298,33 +249,6 @@ impl Filling {
         self.start = end;
         self.filled = 0;
     }
-}
-
-/// Sealed bytes of so much plaintext.
-fn sealed_bytes(plain: u64) -> u64 {
-    plain + plain.div_ceil(PACKET_PLAIN_BYTES) * PACKET_TAG_BYTES
-}
-
-/// Cuts a whole sealed stream into stripes, and hands all of them out.
-async fn push_all(
-    shared: &Arc<Shared>,
-    memory: &Arc<MemoryPermit>,
-    set: &mut ChunkSet,
-    plain: u64,
-    stream: &[u8],
-) -> Result<(), SegmentError> {
-    let (k, total) = (set.profile.data_chunks(), set.profile.total_chunks());
-    let code = shared.code(set.profile)?;
-    let stripe =
-        SegmentLayout::new(plain, k, BLOCK_PACKETS_DEFAULT).stripe_packets() as usize * (PACKET + TAG);
-    for (frame, part) in (0..).zip(stream.chunks(stripe)) {
-        let len = part.len().div_ceil(k) * total;
-        let mut buffer = shared.buffers.take(len.max(part.len()), Held::memory(memory));
-        buffer.as_mut()[..part.len()].copy_from_slice(part);
-        let (_, blocks) = cut_blocks(buffer, part.len(), set.profile, code.as_ref())?;
-        set.push(frame, &blocks).await?;
-    }
-    Ok(())
 }
 
 /// The row of what was written under this header.

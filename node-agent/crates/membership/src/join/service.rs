@@ -148,12 +148,7 @@ impl Inner {
                     return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
                 }
                 Err(Refusal::Registry(error)) => return Err(unavailable(error)),
-                Err(Refusal::Time) => {
-                    tracing::warn!(node = %caller.node, "no ticket is taken while the time is not proven");
-                    let told =
-                        "the time of this member is not proven yet: try again, or `shoal clock set` on it";
-                    return Err(RpcError::new(ErrorCode::Unavailable, told));
-                }
+                Err(Refusal::Time) => return Err(time_not_proven(caller)),
             }
         }
         Err(RpcError::new(ErrorCode::SlowDown, "many nodes join at once: try again"))
@@ -232,6 +227,7 @@ impl Inner {
                     return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
                 }
                 Err(Refusal::Registry(error)) => return Err(unavailable(error)),
+                Err(Refusal::Time) => return Err(time_not_proven(caller)),
             }
         }
         Err(RpcError::new(ErrorCode::SlowDown, "the member list changes all the time: try again"))
@@ -258,6 +254,9 @@ impl Inner {
                 return Err(Refusal::Ticket("its key is not enrolled there, or was withdrawn"));
             }
             (None, Some((record, generation))) => {
+                if self.clock.reading().trust == TimeTrust::Unproven {
+                    return Err(Refusal::Time);
+                }
                 if !record.open(member.added) {
                     return Err(Refusal::Ticket("the enrolment of its key expired"));
                 }
@@ -363,6 +362,14 @@ impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         Self::Registry(error)
     }
+}
+
+fn time_not_proven(caller: &Caller) -> RpcError {
+    tracing::warn!(node = %caller.node, "nobody joins through this member while its time is not proven");
+    RpcError::new(
+        ErrorCode::Unavailable,
+        "the time of this member is not proven yet: try again, or `shoal clock set` on it",
+    )
 }
 
 fn unavailable(error: RegistryError) -> RpcError {

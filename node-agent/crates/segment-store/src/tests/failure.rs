@@ -82,47 +82,6 @@ async fn a_segment_of_one_stripe_tries_other_drives() {
     }
 }
 
-/// So is one of several stripes, while it is not larger than what is kept; a larger one fails.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_segment_of_a_few_stripes_tries_other_drives() {
-    for (profile, size, pulled) in [
-        ("copies:2", 300_000, true),
-        ("copies:2", 1 << 20, false),
-        ("ec:2+1", 300_001, true),
-        ("ec:2+1", 1_000_000, false),
-        ("ec:2+2", 700_000, true),
-    ] {
-        for half in [0, 200_000] {
-            let rig = Rig::new(7);
-            let plain = pattern(size);
-            let mut writer = rig.store.begin(rig.spec(fixed(profile), size as u64)).await.unwrap();
-            writer.write(Bytes::copy_from_slice(&plain[..half])).await.unwrap();
-            let all = writer.placed().into_iter().flatten().collect::<Vec<_>>();
-            for drive in all.iter().take(2) {
-                match pulled {
-                    true => rig.disk(*drive).inner.pull(),
-                    false => rig.disk(*drive).inner.fail_sync(1),
-                }
-            }
-            writer.write(Bytes::copy_from_slice(&plain[half..])).await.unwrap();
-            let segment = writer.finish(None).await.unwrap();
-            assert!(
-                segment.drives.iter().flatten().all(|drive| !all[..2].contains(drive)),
-                "{profile} {size}"
-            );
-            assert!(rig.get_all(&segment).await.unwrap() == plain, "{profile} {size} {half}");
-            rig.until_budget_is_back().await;
-        }
-    }
-    let rig = Rig::new(7);
-    let plain = pattern((1 << 20) + 1);
-    let mut writer = rig.store.begin(rig.spec(fixed("copies:2"), plain.len() as u64)).await.unwrap();
-    let all = writer.placed();
-    all.iter().flatten().for_each(|drive| rig.disk(*drive).inner.fail_sync(1));
-    writer.write(Bytes::copy_from_slice(&plain)).await.unwrap();
-    assert!(writer.finish(None).await.is_err());
-}
-
 #[tokio::test]
 async fn drives_that_refuse_at_the_start_are_replaced() {
     let rig = Rig::new(5);

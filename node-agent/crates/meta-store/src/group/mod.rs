@@ -5,6 +5,7 @@
 
 mod answers;
 mod encoding;
+mod heartbeat;
 mod leader;
 mod log_store;
 mod members;
@@ -17,6 +18,7 @@ mod voter_simulation_tests;
 mod wire;
 
 pub(crate) use answers::{Request, parse_request};
+pub(crate) use heartbeat::{BEAT, Heartbeats, answer_heartbeats};
 pub(crate) use members::voters_of;
 #[cfg(test)]
 pub(crate) use members::voters_wanted;

@@ -19,7 +19,7 @@ use super::homes::ReceivedHead;
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
 use crate::MetaError;
-use crate::group::{Group, Request, SNAPSHOT, parse_request, voters_of};
+use crate::group::{BEAT, Group, Request, SNAPSHOT, answer_heartbeats, parse_request, voters_of};
 use crate::root::RecordKind;
 use crate::state::{Action, CommandError, Proposal, ShardRange};
 
@@ -61,6 +61,9 @@ impl Service for MetaService {
                 let permit = sending.try_acquire_owned();
                 let busy = |_| RpcError::new(ErrorCode::SlowDown, "other snapshots are being sent");
                 return inner.send_snapshot(ShardId(shard), permit.map_err(busy)?).await;
+            }
+            if method == "heartbeats" {
+                return answer_heartbeats(message, |shard| inner.group(shard));
             }
             let (shard, request) = parse_request(&method, message)?;
             let answer = match request {
@@ -283,6 +286,30 @@ impl Inner {
             group.follow_members(&members).await?;
         }
         Ok(())
+    }
+}
+
+/// Beats until `stop`; whatever ends it, groups mind their own timers afterwards.
+pub(super) async fn beat(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
+    struct Timers(Weak<Inner>);
+    impl Drop for Timers {
+        fn drop(&mut self) {
+            if let Some(inner) = self.0.upgrade() {
+                inner.groups.read().values().for_each(Group::run_timer);
+            }
+        }
+    }
+    let _timers = Timers(inner.clone());
+    let mut next = tokio::time::interval(BEAT);
+    next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = next.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let groups: Vec<Group> = inner.groups.read().values().cloned().collect();
+        inner.heartbeats.beat(&groups).await;
     }
 }
 

@@ -788,11 +788,10 @@ impl Node for AdminNode {
             }
             tracing::warn!(lost = %node, "going on without a node, by order");
             // Shut out first: it must not serve beside this node.
-            let alone = members.iter().find(|member| member.node == me).map(|member| meta_store::MetaMember {
-                number: member.number,
-                node: me,
-                alive: true,
-            });
+            let alone = members
+                .iter()
+                .find(|member| member.node == me)
+                .map(|member| meta_store::MetaMember::healthy(member.number, me));
             parts.meta.peers().set_members(alone.into_iter().collect());
             parts.meta.continue_alone().await.map_err(|error| AdminError::of(error.code(), error.to_string()))?;
             parts.registry.remove(node).await.map_err(|failure| of_registry(&failure))

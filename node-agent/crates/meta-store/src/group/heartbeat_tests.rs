@@ -39,7 +39,7 @@ fn lanes(
 ) -> (Heartbeats, Arc<Mutex<Vec<Vec<u64>>>>) {
     let messages = Arc::new(Mutex::new(Vec::new()));
     let network = Arc::new(Peer { rule: Box::new(rule), messages: messages.clone() });
-    let member = MetaMember { number: 2, node: NodeId::from_bytes([2; 16]), alive: true };
+    let member = MetaMember::healthy(2, NodeId::from_bytes([2; 16]));
     (Heartbeats::new(MetaPeers::new(1, network, vec![member])), messages)
 }
 

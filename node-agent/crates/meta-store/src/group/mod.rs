@@ -19,9 +19,9 @@ mod wire;
 
 pub(crate) use answers::{Request, parse_request};
 pub(crate) use heartbeat::{BEAT, Heartbeats, answer_heartbeats};
-pub(crate) use members::voters_of;
 #[cfg(test)]
 pub(crate) use members::voters_wanted;
+pub(crate) use members::{Led, voters_of};
 pub(crate) use state_machine::Covered;
 pub(crate) use supervisor::{Group, GroupSettings, Opened};
 pub(crate) use wire::{SERVICE, SNAPSHOT};

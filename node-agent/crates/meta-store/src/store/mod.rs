@@ -3,6 +3,7 @@
 mod backup;
 mod buckets;
 mod homes;
+mod leaders;
 mod maintenance;
 mod objects;
 mod opener;

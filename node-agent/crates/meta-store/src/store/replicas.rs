@@ -16,10 +16,11 @@ use rpc::{Body, CALL_BYTES_MAX, Caller, RpcError, Service, collect, once};
 use tokio::sync::{mpsc, watch};
 
 use super::homes::ReceivedHead;
+use super::leaders::{Leaders, Move};
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
 use crate::MetaError;
-use crate::group::{BEAT, Group, Request, SNAPSHOT, answer_heartbeats, parse_request, voters_of};
+use crate::group::{BEAT, Group, Led, Request, SNAPSHOT, answer_heartbeats, parse_request, voters_of};
 use crate::root::RecordKind;
 use crate::state::{Action, CommandError, Proposal, ShardRange};
 
@@ -287,6 +288,28 @@ impl Inner {
         }
         Ok(())
     }
+
+    /// Moves the leadership of a shard, if one should go from this node now.
+    async fn spread_leaders(&self, leaders: &mut Leaders) {
+        let members = self.peers.members();
+        let groups = self.groups.read().clone();
+        let led: Vec<Led> = groups.values().filter_map(Group::led).collect();
+        let now = self.clock.since_boot();
+        let able = |one: Move| {
+            let Some(group) = groups.get(&one.shard) else { return false };
+            // Who leads a shard drives its split.
+            let splits = group.file().map_or(true, |(file, _)| file.writer().split().is_some());
+            !splits && group.could_take_over(one.to, &members)
+        };
+        let Some(chosen) = leaders.next(now, &members, &led, able) else { return };
+        let Some(group) = groups.get(&chosen.shard) else { return };
+        if group.hand_over_to(chosen.to).await {
+            tracing::info!(shard = %chosen.shard, to = chosen.to, "leadership moved");
+        } else {
+            tracing::warn!(shard = %chosen.shard, to = chosen.to, "leadership was not taken over");
+            leaders.not_taken(self.clock.since_boot(), chosen.shard);
+        }
+    }
 }
 
 /// Beats until `stop`; whatever ends it, groups mind their own timers afterwards.
@@ -317,6 +340,10 @@ pub(super) async fn beat(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
 pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
     let (mut deletions, mut mapped) = (Vec::new(), None);
     let mut looked = tokio::time::Instant::now();
+    let mut leaders = match inner.upgrade() {
+        Some(inner) => Leaders::new(inner.peers.me(), inner.config.leader_settle),
+        None => return,
+    };
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -325,6 +352,9 @@ pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.look(&mut mapped).await {
             tracing::debug!(%error, "replicas are not all as they should be; it is tried again");
+        }
+        if !inner.peers.is_alone() {
+            inner.spread_leaders(&mut leaders).await;
         }
         let leads = inner.group(ShardId::ROOT).is_ok_and(|root| root.leads());
         if leads && !inner.peers.is_alone() && looked.elapsed() >= DELETION_PATIENCE {

@@ -58,7 +58,7 @@ impl MetaStore {
 }
 
 impl Inner {
-    async fn split_state(&self, shard: ShardId) -> Result<Option<SplitState>, MetaError> {
+    pub(super) async fn split_state(&self, shard: ShardId) -> Result<Option<SplitState>, MetaError> {
         self.ask_named(shard, |view| view.split()).await
     }
 
@@ -144,15 +144,23 @@ impl Inner {
         Ok(record.is_some())
     }
 
-    /// Gives the child its range, lets it live, and names it in the map. Tried until it is done: half of it would leave
-    /// a range that nobody owns.
-    async fn hand_over(self: &Arc<Self>, shard: ShardId, split: &SplitState) -> Result<(), MetaError> {
+    /// Gives the child its range, lets it live, and names it in the map. Tried until it is done, here or by a leader that
+    /// came after this node: half of it would leave a range that nobody owns.
+    pub(super) async fn hand_over(
+        self: &Arc<Self>,
+        shard: ShardId,
+        split: &SplitState,
+    ) -> Result<(), MetaError> {
         let _alone = self.map_changes.write().await;
         loop {
             match self.try_hand_over(shard, split.child).await {
                 Ok(()) => return Ok(()),
                 Err(error) if self.is_closed() => return Err(error),
                 Err(error) => {
+                    let now = self.split_state(shard).await;
+                    if now.is_ok_and(|now| now.is_none_or(|now| now.child != split.child)) {
+                        return Ok(());
+                    }
                     tracing::error!(%shard, child = %split.child, %error, "a split cannot go on now; it is tried again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }

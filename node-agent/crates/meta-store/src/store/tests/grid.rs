@@ -11,7 +11,7 @@ use rpc::memory::MemoryNet;
 use rpc::{Body, Method, Network, RpcError, Services};
 use sys::{RealClock, RealRandom};
 
-use super::fixture::Folders;
+use super::fixture::{Folders, bucket, put_inline};
 use crate::query::ListQuery;
 use crate::{MetaConfig, MetaMember, MetaPeers, MetaStore};
 
@@ -93,9 +93,33 @@ impl Grid {
         grid
     }
 
+    /// A grid of three with a hundred objects in at least so many shards.
+    pub(super) async fn of_many_shards(shards: usize, config: MetaConfig) -> Self {
+        let grid = Self::of(3, config).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        for number in 0..100u64 {
+            let op = grid.store(1).new_op();
+            grid.store(1)
+                .commit(op, put_inline(&photos, &format!("{number:03}"), number, b"x"))
+                .await
+                .unwrap();
+        }
+        while grid.store(1).shards().len() < shards {
+            for shard in grid.store(1).shards() {
+                until(|| grid.leader(shard).is_some()).await;
+                let Some(leader) = grid.leader(shard) else { continue };
+                grid.store(leader).split_shard(shard).await.unwrap();
+            }
+        }
+        let settled = |store: &MetaStore| store.shards().len() >= shards && store.ready() == Ok(());
+        until(|| grid.nodes.iter().all(|node| settled(&node.store))).await;
+        grid
+    }
+
     pub(super) async fn add(&mut self, founder: bool) {
         let number = self.nodes.len() as u64 + 1;
-        self.members.push(MetaMember { number, node: id(number), alive: true });
+        self.members.push(MetaMember::healthy(number, id(number)));
         self.tell();
         let folders = Folders::new(1);
         let services = Services::default();
@@ -130,9 +154,12 @@ impl Grid {
     }
 
     pub(super) fn mark(&mut self, number: u64, alive: bool) {
-        for member in self.members.iter_mut().filter(|member| member.number == number) {
-            member.alive = alive;
-        }
+        self.change(number, |member| member.alive = alive);
+    }
+
+    /// All are told something new of a member.
+    pub(super) fn change(&mut self, number: u64, change: impl Fn(&mut MetaMember)) {
+        self.members.iter_mut().filter(|member| member.number == number).for_each(change);
         self.tell();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use grid_types::ShardId;
 
-use super::fixture::{bucket, put_inline, runtime};
+use super::fixture::runtime;
 use super::grid::{Grid, until};
 use crate::group::BEAT;
 use crate::{MetaConfig, MetaStore};
@@ -14,24 +14,9 @@ const SHARDS: usize = 8;
 /// What the test looks at.
 const BEATS: u32 = 8;
 
-/// A grid of three whose first node leads all of its shards.
+/// Nothing moves between its nodes.
 async fn grid_of_many_shards() -> Grid {
-    let grid = Grid::of(3, MetaConfig::default()).await;
-    let photos = bucket(1, "photos");
-    grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
-    for number in 0..100u64 {
-        let op = grid.store(1).new_op();
-        grid.store(1).commit(op, put_inline(&photos, &format!("{number:03}"), number, b"x")).await.unwrap();
-    }
-    while grid.store(1).shards().len() < SHARDS {
-        for shard in grid.store(1).shards() {
-            let leader = grid.leader(shard).unwrap();
-            grid.store(leader).split_shard(shard).await.unwrap();
-        }
-    }
-    let settled = |store: &MetaStore| store.shards().len() >= SHARDS && store.ready() == Ok(());
-    until(|| grid.nodes.iter().all(|node| settled(&node.store))).await;
-    grid
+    Grid::of_many_shards(SHARDS, MetaConfig { leader_settle: Duration::MAX, ..MetaConfig::default() }).await
 }
 
 fn fresh(store: &MetaStore) -> Vec<ShardId> {

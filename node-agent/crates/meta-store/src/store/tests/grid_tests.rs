@@ -283,3 +283,32 @@ fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
         grid.shutdown().await;
     });
 }
+
+#[test]
+fn a_node_that_was_away_while_a_shard_was_split_holds_both() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        for number in 0..20u64 {
+            let op = grid.store(1).new_op();
+            let command = put_inline(&photos, &format!("{number:02}"), number, b"x");
+            grid.store(1).commit(op, command).await.unwrap();
+        }
+        let leader = grid.leader(ShardId(1)).unwrap();
+        let away = if leader == 3 { 2 } else { 3 };
+        grid.kill(away).await;
+        let child = grid.store(leader).split_shard(ShardId(1)).await.unwrap().expect("it has keys enough");
+        // It applies the hand-over and the sweep at once.
+        grid.restart(away).await;
+        until(|| {
+            grid.store(away)
+                .inner
+                .group(child)
+                .is_ok_and(|group| group.fresh(Duration::from_secs(1)).is_some())
+        })
+        .await;
+        assert_eq!(keys(grid.store(away), photos.id).await.len(), 20);
+        grid.shutdown().await;
+    });
+}

@@ -11,7 +11,7 @@ use openraft::{ChangeMembers, EmptyNode, Instant};
 use super::encoding::{decode_entry, decode_log_id, decode_stored_membership, encode_entry};
 use super::heartbeat::SILENCE;
 use super::supervisor::{Group, found};
-use super::types::{EntryPayload, LogId, Membership, RaftEntry, Voter};
+use super::types::{EntryPayload, LogId, Membership, RaftEntry, Types, Voter};
 use crate::MetaError;
 use crate::log::{GroupLog, LogEntry};
 use crate::peers::MetaMember;
@@ -157,8 +157,12 @@ impl Group {
             return false;
         }
         let waiting = running.raft.wait(Some(HAND_OVER_PATIENCE));
-        let taken = |leader: Option<Voter>| leader.is_some_and(|leader| leader != me);
-        waiting.metrics(|metrics| taken(metrics.current_leader), "hand over").await.is_ok()
+        // Until its first entry is applied here, a leader that is left alone may not answer reads.
+        let taken = |metrics: &openraft::RaftMetrics<Types>| {
+            metrics.current_leader.is_some_and(|leader| leader != me)
+                && metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term)
+        };
+        waiting.metrics(taken, "hand over").await.is_ok()
     }
 
     /// Who leads and who votes, as this node knows.

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo, JobInfo, JobOrder, KeyInfo, Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyHolder, RootKeyInfo, SetClock, Status, TakeBackup, TicketInfo, VerifyReport, WaitingNode,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo,
+    JobInfo, JobOrder, KeyInfo, Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo,
+    Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness,
+    ReleaseQuarantined, ReplaceDrive, RootKeyHolder, RootKeyInfo, SetClock, Status, TakeBackup, TicketInfo,
+    VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
@@ -23,7 +27,8 @@ use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
 use keyring::{PassphraseCost, PassphraseKey, RootKeys};
 use membership::{
-    Enrolment, EnrolmentError, Gossip, GridPin, JoinService, Liveness, NodePublicKey, OperatorTime, TicketOrder,
+    Enrolment, EnrolmentError, Gossip, GridPin, JoinService, Liveness, NodePublicKey, OperatorTime,
+    TicketOrder,
 };
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
@@ -39,8 +44,8 @@ use crate::backup::{BackupSource, Head, SourceError};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
-use crate::timekeeping::Timekeeping;
 use crate::root_keys::{KeeperError, KeyKeeper};
+use crate::timekeeping::Timekeeping;
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
@@ -853,11 +858,10 @@ impl Node for AdminNode {
             }
             tracing::warn!(lost = %node, "going on without a node, by order");
             // Shut out first: it must not serve beside this node.
-            let alone = members.iter().find(|member| member.node == me).map(|member| meta_store::MetaMember {
-                number: member.number,
-                node: me,
-                alive: true,
-            });
+            let alone = members
+                .iter()
+                .find(|member| member.node == me)
+                .map(|member| meta_store::MetaMember::healthy(member.number, me));
             parts.meta.peers().set_members(alone.into_iter().collect());
             parts.meta.continue_alone().await.map_err(|error| AdminError::of(error.code(), error.to_string()))?;
             parts.registry.remove(node).await.map_err(|failure| of_registry(&failure))

@@ -5,6 +5,7 @@ mod link;
 mod members;
 mod picture;
 mod registry;
+mod voters;
 
 pub use joining::{JoinBy, Joining, JoiningError, join};
 pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart, multicast_of, reachable};

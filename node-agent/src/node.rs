@@ -40,8 +40,8 @@ use crate::grid::{
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
-use crate::timekeeping::{Timekeeping, Timepiece};
 use crate::root_keys::{self, KeeperError, KeeperParts, KeyKeeper, KeyPlaces, ROOT_KEY_SERVICE};
+use crate::timekeeping::{Timekeeping, Timepiece};
 
 #[cfg(test)]
 mod failed_drive_tests;

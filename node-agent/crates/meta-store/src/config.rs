@@ -27,6 +27,8 @@ pub struct MetaConfig {
     pub maintenance_period: Duration,
     /// Sizes of the shared log.
     pub log: LogConfig,
+    /// Leaders that are spread unevenly over the nodes must be so for so long before one moves.
+    pub leader_settle: Duration,
     /// Entries kept in the log behind a snapshot, so that a node that was away for a moment needs no snapshot.
     pub log_entries_kept: u64,
 }
@@ -44,6 +46,7 @@ impl Default for MetaConfig {
             batch_entries_max: 256,
             maintenance_period: Duration::from_millis(500),
             log: LogConfig::default(),
+            leader_settle: Duration::from_secs(10),
             log_entries_kept: 1_000,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use grid_types::{ErrorCode, NodeId};
+use grid_types::{ErrorCode, NodeId, Score};
 use parking_lot::RwLock;
 use rpc::{Body, Method, Network, NetworkExt, RpcError, once};
 use tokio::sync::watch;
@@ -36,6 +36,17 @@ pub struct MetaMember {
     pub node: NodeId,
     /// It answers, or has not been silent for long enough to be replaced as a voter.
     pub alive: bool,
+    /// It did not answer a moment ago: it is given nothing to lead.
+    pub suspected: bool,
+    /// How fit it is to lead: `Score::LOCKED` leads nothing where another one can.
+    pub score: Score,
+}
+
+impl MetaMember {
+    /// A member with nothing against it.
+    pub fn healthy(number: VoterNumber, node: NodeId) -> Self {
+        Self { number, node, alive: true, suspected: false, score: Score::BEST }
+    }
 }
 
 /// The members and the network between them. Cheap to clone.

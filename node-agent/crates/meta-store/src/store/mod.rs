@@ -3,6 +3,7 @@
 mod backup;
 mod buckets;
 mod homes;
+mod leaders;
 mod maintenance;
 mod objects;
 mod opener;
@@ -34,7 +35,7 @@ use self::readers::Readers;
 use self::room::RoomWatch;
 use self::routing::{ShardMap, range_record};
 use crate::generation;
-use crate::group::{Group, GroupSettings};
+use crate::group::{Group, GroupSettings, Heartbeats};
 use crate::home::HomeDrive;
 use crate::log::{GroupLog, SharedLog};
 use crate::root::{Record, RecordKind, RecordWrite};
@@ -72,6 +73,7 @@ struct Inner {
     /// Held for reading by what must not meet a split half-way, for writing by the split's hand-over.
     map_changes: tokio::sync::RwLock<()>,
     peers: MetaPeers,
+    heartbeats: Heartbeats,
     /// Held by whoever makes a child that was split off live on this node.
     births: tokio::sync::Mutex<()>,
     buckets: BucketCache,
@@ -331,7 +333,8 @@ impl MetaStore {
             inner.stop.subscribe(),
         ));
         let holding = tokio::spawn(replicas::hold(Arc::downgrade(&inner), inner.stop.subscribe()));
-        inner.tasks.lock().extend([task, holding]);
+        let beating = tokio::spawn(replicas::beat(Arc::downgrade(&inner), inner.stop.subscribe()));
+        inner.tasks.lock().extend([task, holding, beating]);
         Self { inner }
     }
 
@@ -489,6 +492,7 @@ impl Inner {
             groups: RwLock::new(BTreeMap::new()),
             map: RwLock::new(ShardMap::default()),
             map_changes: tokio::sync::RwLock::new(()),
+            heartbeats: Heartbeats::new(peers.clone()),
             peers,
             births: tokio::sync::Mutex::new(()),
             buckets: BucketCache::default(),
@@ -534,6 +538,7 @@ impl Inner {
             batch_entries_max: self.config.batch_entries_max,
             log_entries_kept: self.config.log_entries_kept,
             peers: self.peers.clone(),
+            heartbeats: self.heartbeats.clone(),
         };
         let group = Group::start(settings).await?;
         self.groups.write().insert(shard, group);

@@ -1,15 +1,18 @@
 //! The node as the operator's door sees it.
 
+mod time;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use admin_api::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample};
 use admin_api::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
-    QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness, ReleaseQuarantined, ReplaceDrive, Status,
-    TakeBackup, TicketInfo, VerifyReport, WaitingNode,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo,
+    JobInfo, JobOrder, KeyInfo, Locate, Located, LocatedChunk, LocatedSegment, NewKey, NewTicket, NodeInfo,
+    Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo, QuarantinedOrigin, Readiness,
+    ReleaseQuarantined, ReplaceDrive, RootKeyHolder, RootKeyInfo, SetClock, Status, TakeBackup, TicketInfo,
+    VerifyReport, WaitingNode,
 };
 use admin_api::{AdminError, ByteStream, Node, OperatorKeyHash};
 use chunk_store::{ChunkError, ChunkStore};
@@ -22,21 +25,27 @@ use grid_types::{
 };
 use http_server::ConnectionCount;
 use iam::{AccessKey, AccessKeyState, Iam, IamError};
-use keyring::{PassphraseCost, PassphraseKey, RootKey};
-use membership::{Gossip, JoinService, Liveness, TicketOrder};
+use keyring::{PassphraseCost, PassphraseKey, RootKeys};
+use membership::{
+    Enrolment, EnrolmentError, Gossip, GridPin, JoinService, Liveness, NodePublicKey, OperatorTime,
+    TicketOrder,
+};
 use meta_store::{MetaError, MetaStore};
 use object_engine::backup::MetadataBackup;
 use object_engine::{EngineError, ObjectEngine, QuarantinedSegment};
 use repair::{JobStatus, Repair};
 use segment_store::GridView;
-use sys::{Clock, Random};
+use sys::{Clock, Random, TimeTrust};
 use zeroize::Zeroizing;
 
+use self::time::{clock_info, clock_warnings, member_clock, of_time};
 use crate::access_log::AccessLog;
 use crate::backup::{BackupSource, Head, SourceError};
 use crate::drives::{DriveOrder, DriveWatch, WatchedDrive};
 use crate::grid::{GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
+use crate::root_keys::{KeeperError, KeyKeeper};
+use crate::timekeeping::Timekeeping;
 
 /// Chunks listed at once while verifying.
 const VERIFY_PAGE: usize = 256;
@@ -65,6 +74,10 @@ pub struct AdminNodeParts {
     pub registry: GridRegistry,
     /// Drives in service.
     pub store: ChunkStore,
+    /// Which time it is.
+    pub time: Arc<Timekeeping>,
+    /// S3 answers 503 while that is not proven.
+    pub refuses_unproven: bool,
     /// The grid now.
     pub grid: GridView,
     /// Drives, all of them.
@@ -76,7 +89,9 @@ pub struct AdminNodeParts {
     /// For what is quarantined.
     pub engine: ObjectEngine,
     /// For backups.
-    pub root_key: RootKey,
+    pub root_keys: RootKeys,
+    /// Rotates them.
+    pub keeper: Arc<KeyKeeper>,
     /// Access keys.
     pub iam: Iam,
     /// Memory of requests.
@@ -383,10 +398,39 @@ fn liveness_word(liveness: Liveness) -> &'static str {
     }
 }
 
+fn of_keeper(error: &KeeperError) -> AdminError {
+    let code = match error {
+        KeeperError::Meta(meta) => meta.code(),
+        KeeperError::Members(failure) => return of_registry(failure),
+        _ => ErrorCode::Internal,
+    };
+    AdminError::of(code, error.to_string())
+}
+
+fn enrolment_info(enrolment: &Enrolment, pin: GridPin, now: grid_types::Timestamp) -> EnrolmentInfo {
+    let state = match (enrolment.joined, enrolment.open(now)) {
+        (Some(_), _) => "joined",
+        (None, true) => "open",
+        (None, false) => "expired",
+    };
+    EnrolmentInfo {
+        node: enrolment.node(),
+        public_key: NodePublicKey(enrolment.public_key).to_string(),
+        state: state.to_owned(),
+        name: enrolment.name.clone(),
+        drives: enrolment.drive_policy.to_string(),
+        created: enrolment.created,
+        expires: enrolment.expires,
+        grid_pin: pin.to_string(),
+    }
+}
+
 fn of_registry(failure: &RegistryFailure) -> AdminError {
     let code = match failure {
         RegistryFailure::Meta(error) => error.code(),
-        RegistryFailure::Change(_) | RegistryFailure::Ticket(_) => ErrorCode::InvalidArgument,
+        RegistryFailure::Change(_)
+        | RegistryFailure::Ticket(_)
+        | RegistryFailure::Enrolment(EnrolmentError::Name) => ErrorCode::InvalidArgument,
         RegistryFailure::Busy => ErrorCode::Unavailable,
         _ => ErrorCode::Internal,
     };
@@ -410,6 +454,9 @@ impl Node for AdminNode {
             placement::profile_for(self.parts.profile, false, &grid, self.parts.accept_degraded)
         {
             reasons.push(format!("writes: {error}"));
+        }
+        if self.parts.refuses_unproven && self.parts.time.reading().trust == TimeTrust::Unproven {
+            reasons.push("time: it is not proven yet, and S3 answers 503 until it is".to_owned());
         }
         Readiness::of(reasons)
     }
@@ -444,6 +491,7 @@ impl Node for AdminNode {
                         .to_owned(),
                 );
             }
+            warnings.extend(clock_warnings(&self.parts.time.status()));
             let doors = self.doors.get();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -467,6 +515,7 @@ impl Node for AdminNode {
                 segments_incomplete,
                 segments_unrecoverable: self.parts.repair.unrecoverable(),
                 warnings,
+                clock: Some(clock_info(&self.parts.time)),
             })
         }
         .boxed()
@@ -515,6 +564,7 @@ impl Node for AdminNode {
                 jobs: self.jobs().await?,
                 process: process.unwrap_or_default(),
                 access_log_dropped: self.parts.access_log.dropped(),
+                clock: Some(clock_info(&self.parts.time)),
             })
         }
         .boxed()
@@ -662,6 +712,24 @@ impl Node for AdminNode {
         async move { status.map(job_info).ok_or_else(|| AdminError::not_found("NoSuchJob", message)) }.boxed()
     }
 
+    fn clock(&self) -> NodeFuture<'_, ClockInfo> {
+        let info = clock_info(&self.parts.time);
+        async move { Ok(info) }.boxed()
+    }
+
+    fn set_clock(&self, order: SetClock) -> NodeFuture<'_, ClockInfo> {
+        async move {
+            let SetClock { time, lower_floor } = order;
+            self.parts
+                .time
+                .set(OperatorTime { time, lower_floor })
+                .await
+                .map_err(|refusal| of_time(&refusal))?;
+            Ok(clock_info(&self.parts.time))
+        }
+        .boxed()
+    }
+
     fn nodes(&self) -> NodeFuture<'_, Vec<NodeInfo>> {
         async move {
             let parts = &self.parts;
@@ -670,6 +738,7 @@ impl Node for AdminNode {
             let (view, grid) = (parts.gossip.view(), parts.grid.load());
             let (voters, leader) = parts.meta.root_voters();
             let now = parts.clock.since_boot();
+            let time = parts.time.status();
             let info = |member: &membership::Member| {
                 let here = member.node == parts.identity.node;
                 let seen = view.members.get(&member.node);
@@ -695,6 +764,7 @@ impl Node for AdminNode {
                     total_bytes: drives.iter().map(|drive| drive.total_bytes).sum(),
                     free_bytes: drives.iter().map(|drive| drive.free_bytes).sum(),
                     added: member.added,
+                    clock: member_clock(&time, member.node, here),
                 }
             };
             Ok(list.list().current().map(info).collect())
@@ -788,11 +858,10 @@ impl Node for AdminNode {
             }
             tracing::warn!(lost = %node, "going on without a node, by order");
             // Shut out first: it must not serve beside this node.
-            let alone = members.iter().find(|member| member.node == me).map(|member| meta_store::MetaMember {
-                number: member.number,
-                node: me,
-                alive: true,
-            });
+            let alone = members
+                .iter()
+                .find(|member| member.node == me)
+                .map(|member| meta_store::MetaMember::healthy(member.number, me));
             parts.meta.peers().set_members(alone.into_iter().collect());
             parts.meta.continue_alone().await.map_err(|error| AdminError::of(error.code(), error.to_string()))?;
             parts.registry.remove(node).await.map_err(|failure| of_registry(&failure))
@@ -886,6 +955,55 @@ impl Node for AdminNode {
         .boxed()
     }
 
+    fn enrolments(&self) -> NodeFuture<'_, Vec<EnrolmentInfo>> {
+        async move {
+            let registry = &self.parts.registry;
+            let enrolments = registry.enrolments().await.map_err(|failure| of_registry(&failure))?;
+            let pin = registry.pin().await.map_err(|failure| of_registry(&failure))?;
+            let now = self.parts.clock.now();
+            Ok(enrolments.iter().map(|enrolment| enrolment_info(enrolment, GridPin(pin), now)).collect())
+        }
+        .boxed()
+    }
+
+    fn enrol(&self, order: CreateEnrolment) -> NodeFuture<'_, EnrolmentInfo> {
+        async move {
+            let invalid = |error: &dyn std::fmt::Display| AdminError::invalid(error.to_string());
+            let key: NodePublicKey = order.public_key.parse().map_err(|error| invalid(&error))?;
+            let drive_policy =
+                order.drives.parse().map_err(|error: membership::UnknownDrivePolicy| invalid(&error))?;
+            let (registry, now) = (&self.parts.registry, self.parts.clock.now());
+            let enrolment = Enrolment {
+                public_key: key.0,
+                name: order.name,
+                drive_policy,
+                created: now,
+                expires: order.valid_seconds.map(|seconds| now.plus(Duration::from_secs(seconds))),
+                joined: None,
+            };
+            registry.enrol(enrolment.clone()).await.map_err(|failure| of_registry(&failure))?;
+            let pin = registry.pin().await.map_err(|failure| of_registry(&failure))?;
+            Ok(enrolment_info(&enrolment, GridPin(pin), now))
+        }
+        .boxed()
+    }
+
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeFuture<'_, ()> {
+        async move {
+            let withdrawn = self.parts.registry.withdraw(node).await;
+            match withdrawn.map_err(|failure| of_registry(&failure))? {
+                true => Ok(()),
+                false => {
+                    let message = format!(
+                        "no key of a node {node} is enrolled: `shoal node enrolled` shows those that are"
+                    );
+                    Err(AdminError::not_found("NoSuchEnrolment", message))
+                }
+            }
+        }
+        .boxed()
+    }
+
     fn keys(&self) -> NodeFuture<'_, Vec<KeyInfo>> {
         async move {
             let keys = self.parts.iam.list().await.map_err(|error| of_iam(&error))?;
@@ -961,7 +1079,7 @@ impl Node for AdminNode {
                 node: self.parts.identity.node,
                 meta: self.parts.meta.clone(),
                 registry: self.parts.registry.clone(),
-                root_key: self.parts.root_key.clone(),
+                root_keys: self.parts.root_keys.clone(),
                 clock: self.parts.clock.clone(),
             };
             let head = |grid, stamp| Head { salt, cost, grid, stamp };
@@ -973,6 +1091,34 @@ impl Node for AdminNode {
             })
         }
         .boxed()
+    }
+
+    fn root_key(&self) -> NodeFuture<'_, RootKeyInfo> {
+        async move {
+            let view = self.parts.keeper.view().await.map_err(|error| of_keeper(&error))?;
+            let members = view.members.into_iter().map(|member| RootKeyHolder {
+                node: member.node,
+                name: member.name,
+                generations: member.generations,
+                sealing: member.sealing,
+            });
+            Ok(RootKeyInfo {
+                active: view.active,
+                rotating: view.wanted || view.generations.len() > 1,
+                generations: view.generations,
+                records: view.pass.records,
+                records_of_older: view.pass.older,
+                records_stuck: view.pass.stuck,
+                members: members.collect(),
+                waits_for: view.waits_for,
+                trouble: view.trouble,
+            })
+        }
+        .boxed()
+    }
+
+    fn rotate_root_key(&self) -> NodeFuture<'_, ()> {
+        async move { self.parts.keeper.order().await.map_err(|error| of_keeper(&error)) }.boxed()
     }
 
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeFuture<'_, ()> {

@@ -2,6 +2,7 @@
 
 mod admin_options;
 mod backup;
+mod clock;
 mod config;
 mod demo;
 mod doctor;
@@ -64,7 +65,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// The node at a glance
     Status(status::StatusCommand),
-    /// Members of the grid: list, remove
+    /// Members of the grid: list, remove; and nodes that may join by their key: key, enrol, enrolled, withdraw
     #[command(subcommand)]
     Node(node::NodeCommand),
     /// Tickets, with which new nodes join: create, list, delete
@@ -76,6 +77,9 @@ enum Command {
     /// The grid as a whole: continue-without
     #[command(subcommand)]
     Grid(grid::GridCommand),
+    /// Which time a node has, and by whose word: show, set
+    #[command(subcommand)]
+    Clock(clock::ClockCommand),
     /// Lets the chunks of drives move away; then the drives leave
     Drain(drain::Drain),
     /// Where the chunks of an object are
@@ -83,7 +87,7 @@ enum Command {
     /// Drives: list, add, replace, lock, unlock, verify
     #[command(subcommand)]
     Drive(drive::DriveCommand),
-    /// Access keys: create, list, enable, disable, delete; and the operator key
+    /// Access keys: create, list, enable, disable, delete; the operator key; the root key: rotate, status
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Background workers: list, pause, resume, run
@@ -143,6 +147,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Node(command) => command.run().await,
         Command::Pair(command) => command.run().await,
         Command::Grid(command) => command.run().await,
+        Command::Clock(command) => command.run().await,
         Command::Drain(command) => command.run().await,
         Command::Locate(command) => command.run().await,
         Command::Ticket(command) => command.run().await,

@@ -12,11 +12,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use membership::NTP_SERVERS_MAX;
 use serde::Deserialize;
 
 pub use explain::{ConfigError, Mistake};
 pub use template::template;
-pub use value::{AccessLogTarget, ByteSize, CipherText, DegradedWrites, LogFormat, ProfileText, TlsMode};
+pub use value::{
+    AccessLogTarget, ByteSize, CipherText, ClockSource, DegradedWrites, LogFormat, ProfileText, TlsMode,
+    UnprovenTime,
+};
 
 /// Port of S3 unless configured.
 pub const S3_PORT_DEFAULT: u16 = 9000;
@@ -59,6 +63,8 @@ pub struct Config {
     pub admin: AdminSection,
     /// Node to node.
     pub rpc: RpcSection,
+    /// Which time it is.
+    pub clock: ClockSection,
     /// Becoming a member.
     pub join: JoinSection,
     /// Logs.
@@ -117,12 +123,29 @@ pub struct RpcSection {
     pub peers: Vec<String>,
 }
 
+/// `[clock]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockSection {
+    /// What makes the time proven.
+    pub source: ClockSource,
+    /// What S3 does until then.
+    pub unproven: UnprovenTime,
+    /// NTP servers, `HOST` or `HOST:PORT`, with `source = "proven"`.
+    pub ntp: Vec<String>,
+    /// A clock with a battery that keeps UTC, with `source = "proven"`: `/dev/rtc0`.
+    pub rtc: Option<PathBuf>,
+}
+
 /// `[join]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JoinSection {
     /// A file with a ticket: `shoal serve` on drives without a label joins the grid with it, and then deletes the file.
     pub ticket_file: Option<PathBuf>,
+    /// The pin of the grid in which an operator enrols this node's key: `shoal serve` on drives without a label prints the
+    /// key, and joins once it is enrolled.
+    pub enrolled: Option<String>,
 }
 
 /// `[log]`
@@ -157,6 +180,7 @@ impl Default for Config {
             s3: S3Section::default(),
             admin: AdminSection::default(),
             rpc: RpcSection::default(),
+            clock: ClockSection::default(),
             join: JoinSection::default(),
             log: LogSection::default(),
         }
@@ -198,6 +222,12 @@ impl Default for RpcSection {
             interfaces: Vec::new(),
             peers: Vec::new(),
         }
+    }
+}
+
+impl Default for ClockSection {
+    fn default() -> Self {
+        Self { source: ClockSource::Host, unproven: UnprovenTime::Refuse, ntp: Vec::new(), rtc: None }
     }
 }
 
@@ -283,6 +313,29 @@ impl Config {
         if same(self.s3.listen, self.admin.listen) && self.s3.listen.ip() == self.admin.listen.ip() {
             tell("admin", "listen", format!("port {} is taken by [s3] already", self.admin.listen.port()));
         }
+        if self.clock.source == ClockSource::Host && (!self.clock.ntp.is_empty() || self.clock.rtc.is_some())
+        {
+            let key = if self.clock.rtc.is_some() { "rtc" } else { "ntp" };
+            tell("clock", key, "`ntp` and `rtc` count with `source = \"proven\"` alone".to_owned());
+        }
+        if self.clock.ntp.len() > NTP_SERVERS_MAX {
+            tell("clock", "ntp", format!("`ntp` takes at most {NTP_SERVERS_MAX} servers"));
+        }
+        if self.clock.ntp.iter().any(String::is_empty) {
+            tell("clock", "ntp", "`ntp` names a server by nothing: write HOST or HOST:PORT".to_owned());
+        }
+        if let Some(pin) = &self.join.enrolled {
+            if let Err(error) = pin.parse::<membership::GridPin>() {
+                tell("join", "enrolled", error.to_string());
+            }
+            if self.join.ticket_file.is_some() {
+                tell(
+                    "join",
+                    "enrolled",
+                    "a node joins by ticket or by its key: name one of the two".to_owned(),
+                );
+            }
+        }
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
             let message =
                 format!("`{}` is no level; write error, warn, info, debug or trace", self.log.level);
@@ -298,6 +351,7 @@ impl Config {
             &mut self.key_file,
             &mut self.socket,
             &mut self.join.ticket_file,
+            &mut self.clock.rtc,
             &mut self.s3.certificate,
             &mut self.s3.certificate_key,
             &mut self.admin.certificate,

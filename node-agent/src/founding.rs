@@ -16,14 +16,15 @@ use chunk_store::label::{self, LABEL_FILE};
 use data_encoding::HEXLOWER;
 use grid_types::{DriveId, GridId, NodeId};
 use iam::Iam;
-use keyring::RootKey;
+use keyring::{RootKey, RootKeys};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
 use sys::{Clock, Disk, Random, RealDisk};
 
-use crate::identity::{KnownDrive, NodeFile};
+use crate::identity::{KnownDrive, NodeFile, PREPARED_KEY_FILE};
 use crate::records::{self, DriveRecord, NodeRecord, OPERATOR_KEY_SETTING};
+use crate::root_keys::put_beside;
 
 /// Name of the root key file beside the data.
 pub const ROOT_KEY_FILE: &str = "shoal-root.key";
@@ -115,7 +116,7 @@ pub async fn found(
         .map(|drive| KnownDrive { id: DriveId::from(random.id()), path: drive.path.clone(), failed: None })
         .collect();
     let identity = NodeFile::generate(grid, known.clone())?;
-    let root_key = RootKey::generate(&*random);
+    let root_key = RootKeys::from(RootKey::generate(&*random));
     let mut key_files = Vec::new();
     match &order.key_file {
         Some(path) => {
@@ -124,7 +125,7 @@ pub async fn found(
         }
         None => {
             for drive in &checked {
-                key_files.push(save_beside(&root_key, &drive.path)?);
+                key_files.push(put_beside(&root_key, &drive.path)?);
             }
         }
     }
@@ -156,7 +157,7 @@ pub async fn found(
 async fn fill(
     meta: &MetaStore,
     identity: &NodeFile,
-    root_key: RootKey,
+    root_key: RootKeys,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 ) -> Result<(String, String, String), FoundingError> {
@@ -214,17 +215,6 @@ pub fn operator_key_hash(value: &[u8]) -> Option<OperatorKeyHash> {
     }
 }
 
-/// Saves the root key in a drive's folder.
-pub fn save_beside(root_key: &RootKey, folder: &Path) -> Result<PathBuf, keyring::KeyringError> {
-    let path = folder.join(ROOT_KEY_FILE);
-    if path.exists() {
-        // A drive that was away keeps its copy; one that does not open the grid would be told at the next start.
-        return Ok(path);
-    }
-    root_key.save(&path)?;
-    Ok(path)
-}
-
 /// Looks at every folder before anything is written.
 pub fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
     let refuse = |message: String| Err(FoundingError::Refused(message));
@@ -268,8 +258,11 @@ pub fn check(order: &Founding) -> Result<Vec<Checked>, FoundingError> {
                 "{shown} holds a {ROOT_KEY_FILE} already; a root key is never overwritten"
             ));
         }
-        let others: Vec<&str> =
-            entries.iter().map(|entry| entry.name.as_str()).filter(|name| *name != "lost+found").collect();
+        let others: Vec<&str> = entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .filter(|name| !["lost+found", PREPARED_KEY_FILE].contains(name))
+            .collect();
         if !others.is_empty() && !order.allow_not_empty {
             return refuse(format!(
                 "{shown} is not empty (it holds {}{}); say --allow-not-empty to keep that and use the folder all the same",

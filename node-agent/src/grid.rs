@@ -5,9 +5,10 @@ mod link;
 mod members;
 mod picture;
 mod registry;
+mod voters;
 
-pub use joining::{JoinBy, Joining, join};
+pub use joining::{JoinBy, Joining, JoiningError, join};
 pub use link::{Followed, Following, GridLink, GridLinkError, LinkStart, multicast_of, reachable};
 pub use members::{MEMBERS_FILE, Members};
 pub use picture::Picture;
-pub use registry::{GridRegistry, RegistryFailure};
+pub use registry::{CA_SETTING, GridRegistry, RegistryFailure, resealed_ca};

@@ -23,6 +23,11 @@ use crate::client::amz_date;
 pub const NODE_FILE: &str = "shoal-node";
 /// First line of the file: what it is, and the version of its layout.
 const HEADING: &str = "shoal node file 1";
+/// Name of the file with a key pair that waits for its node to join.
+pub const PREPARED_KEY_FILE: &str = "shoal-prepared-key";
+const PREPARED_KEY_HEADING: &str = "shoal prepared key 1\n";
+/// Heading and 85 bytes of PKCS#8 in base64, and room.
+const PREPARED_KEY_BYTES_MAX: u64 = 1_024;
 /// A node file is a few kilobytes; more is no node file.
 const NODE_FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -89,18 +94,21 @@ pub struct KeyPairError;
 impl NodeFile {
     /// A new node with a new key pair, before its first start.
     pub fn generate(grid: GridId, drives: Vec<KnownDrive>) -> Result<Self, KeyPairError> {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyPairError)?;
-        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|_| KeyPairError)?;
-        Ok(Self {
+        Ok(Self::with_key(&PreparedKey::generate()?, grid, drives))
+    }
+
+    /// A new node with a key pair that was drawn before.
+    pub fn with_key(key: &PreparedKey, grid: GridId, drives: Vec<KnownDrive>) -> Self {
+        Self {
             generation: 1,
             grid,
-            node: node_id(&pair),
-            key: BASE64.encode(document.as_ref()),
+            node: key.node,
+            key: key.document.clone(),
             incarnation: 0,
             nonce: String::new(),
             pending: None,
             drives,
-        })
+        }
     }
 
     /// Reads the file of a drive; `Ok(None)` where there is none. Damaged, or not consistent in itself: `InvalidData`.
@@ -162,6 +170,70 @@ impl NodeFile {
     /// The public half of the key pair, 32 bytes.
     pub fn public_key(&self) -> Vec<u8> {
         self.key_pair().map(|pair| pair.public_key().as_ref().to_vec()).unwrap_or_default()
+    }
+}
+
+/// A key pair that was drawn before its node joins, so that an operator can register its public half. It waits in a folder
+/// that will become a drive.
+pub struct PreparedKey {
+    node: NodeId,
+    public: [u8; membership::KEY_BYTES],
+    /// PKCS#8, base64.
+    document: String,
+}
+
+impl PreparedKey {
+    fn generate() -> Result<Self, KeyPairError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyPairError)?;
+        Self::of(BASE64.encode(document.as_ref())).ok_or(KeyPairError)
+    }
+
+    fn of(document: String) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8(&BASE64.decode(document.as_bytes()).ok()?).ok()?;
+        Some(Self { node: node_id(&pair), public: pair.public_key().as_ref().try_into().ok()?, document })
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> [u8; membership::KEY_BYTES] {
+        self.public
+    }
+
+    /// The key that waits in this folder; `Ok(None)` where none does. Blocks.
+    pub fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        let wrong = || {
+            let message = format!(
+                "`{PREPARED_KEY_FILE}` is damaged: delete it, and register the key that is drawn then"
+            );
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        };
+        let bytes = match disk.open_read(PREPARED_KEY_FILE) {
+            Ok(file) if file.len()? > PREPARED_KEY_BYTES_MAX => return Err(wrong()),
+            Ok(_) => disk.read(PREPARED_KEY_FILE)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| wrong())?;
+        let document = text.strip_prefix(PREPARED_KEY_HEADING).and_then(|rest| rest.strip_suffix('\n'));
+        document.and_then(|document| Self::of(document.to_owned())).map(Some).ok_or_else(wrong)
+    }
+
+    /// The key that waits in this folder; one is drawn and kept there, durably, where none does. Blocks.
+    pub fn read_or_draw(disk: &dyn Disk) -> io::Result<Self> {
+        if let Some(key) = Self::read(disk)? {
+            return Ok(key);
+        }
+        let key = Self::generate().map_err(io::Error::other)?;
+        let text = format!("{PREPARED_KEY_HEADING}{}\n", key.document);
+        disk.write_atomic(PREPARED_KEY_FILE, text.as_bytes(), "prepared key")?;
+        Ok(key)
+    }
+
+    /// It became the key of a node file. Blocks.
+    pub fn remove(disk: &dyn Disk) -> io::Result<()> {
+        match disk.remove(PREPARED_KEY_FILE) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

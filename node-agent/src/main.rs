@@ -16,6 +16,8 @@ mod logging;
 mod node;
 mod process;
 mod records;
+mod root_keys;
+mod timekeeping;
 
 use std::process::ExitCode;
 

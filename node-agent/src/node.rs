@@ -12,8 +12,8 @@ use chunk_store::{ChunkError, ChunkStore, Drive, DriveConfig};
 use grid_types::{BucketName, DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
-use keyring::{RootKey, SealedValue};
-use membership::{DiscoveryConfig, Interfaces, Registry};
+use keyring::{RootKeys, SealedValue};
+use membership::{DiscoveryConfig, Gossip, Interfaces, Liveness, Registry};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaStore};
@@ -27,12 +27,12 @@ use sys::{Clock, Random};
 use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
 use crate::certificate::Authority;
-use crate::config::{Config, DegradedWrites, TlsMode};
+use crate::config::{Config, DegradedWrites, TlsMode, UnprovenTime};
 use crate::drives::{
     Discovered, DiscoveryError, DriveLock, DriveOrder, DriveWatch, OurDrive, ProblemFolder, WatchConfig,
     WatchStart, WatchedDrive, discover,
 };
-use crate::founding::{ROOT_KEY_FILE, operator_key_hash};
+use crate::founding::operator_key_hash;
 use crate::grid::{
     Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, Picture, RegistryFailure,
     multicast_of,
@@ -40,6 +40,8 @@ use crate::grid::{
 use crate::identity::{DriveFailure, NodeFile};
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
+use crate::root_keys::{self, KeeperError, KeeperParts, KeyKeeper, KeyPlaces, ROOT_KEY_SERVICE};
+use crate::timekeeping::{Timekeeping, Timepiece};
 
 #[cfg(test)]
 mod failed_drive_tests;
@@ -57,10 +59,13 @@ const EMPTIED_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at certificate files.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// Root record (kind 7) of the authority that signs HTTPS certificates, sealed under the label beside it.
-const AUTHORITY_SETTING: &[u8] = b"https-authority";
-const AUTHORITY_LABEL: &str = "https authority";
+pub(crate) const AUTHORITY_SETTING: &[u8] = b"https-authority";
+/// The label.
+pub(crate) const AUTHORITY_LABEL: &str = "https authority";
 /// Between two tries to reach the others at start.
 const GRID_RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// For other members to say which drives they have, before clients are let in.
+const HEARING_MAX: Duration = Duration::from_secs(2);
 /// Records read at once.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -96,6 +101,12 @@ pub enum StartError {
     /// The door for other nodes.
     #[error(transparent)]
     Link(#[from] GridLinkError),
+    /// Root keys of the grid that this node lacks.
+    #[error("the root keys: {0}")]
+    Keys(#[from] KeeperError),
+    /// The metadata was made anew on another member meanwhile.
+    #[error("other members have newer metadata, which was restored: this node starts again, and fetches it")]
+    Outdated,
     /// The member list.
     #[error("the member list: {0}")]
     Members(#[from] RegistryFailure),
@@ -123,11 +134,14 @@ pub struct Node {
     admin_socket: HttpServer,
     meta: MetaStore,
     watch: Arc<DriveWatch>,
+    time: Arc<Timekeeping>,
+    store: ChunkStore,
     link: Arc<GridLink>,
     following: Following,
     repair: Arc<Repair>,
     emptied: tokio::task::JoinHandle<()>,
     certificates: tokio::task::JoinHandle<()>,
+    keeping: tokio::task::JoinHandle<()>,
     stop_backups: tokio::sync::watch::Sender<bool>,
     admin_node: Arc<AdminNode>,
     /// What the operator should know.
@@ -142,10 +156,10 @@ impl Node {
     /// Starts everything; serves when it returns.
     pub async fn start(
         config: &Config,
-        clock: Arc<dyn Clock>,
+        host_clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, StartError> {
-        let started = clock.since_boot();
+        let started = host_clock.since_boot();
         codec::self_test::run()?;
 
         let folders = config.drives.clone();
@@ -154,12 +168,14 @@ impl Node {
         for problem in &problems {
             tracing::warn!(path = %problem.path.display(), reason = problem.reason, "a folder is not in service");
         }
+        let timepiece = Timepiece::read(&config.clock, host_clock, &drives).await?;
+        let clock = timepiece.clock();
         let drive_config = DriveConfig::default();
         let InService { locks, opened, failed } =
             take_into_service(&drives, &clock, &drive_config, &mut problems, &mut warnings).await?;
         let state_folder = state_folder(&drives, &opened, &problems)?;
 
-        let root_key = load_root_key(config, &drives)?;
+        let root_key = root_keys::load(config, &drives)?;
 
         let link = Arc::new(
             GridLink::open(LinkStart {
@@ -182,13 +198,31 @@ impl Node {
             })
             .await?,
         );
+        let time = Arc::new(timepiece.start(identity.node, &link, random.clone()));
         if let Some(address) = link.find_double().await {
             return Err(IncarnationError::Running(address).into());
         }
         let meta = open_metadata(&link, &opened, &failed, &clock, &random).await?;
         meta.serve(link.services());
         let registry = GridRegistry::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
-        let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await;
+        let store = ChunkStore::new(opened.clone());
+        let keeper = Arc::new(KeyKeeper::new(KeeperParts {
+            me: identity.node,
+            keys: root_key.clone(),
+            places: KeyPlaces::new(config.key_file.clone(), store.clone()),
+            meta: meta.clone(),
+            registry: registry.clone(),
+            link: link.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        }));
+        link.services().add(ROOT_KEY_SERVICE, Arc::new(keeper.service()));
+        let entered = async {
+            let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await?;
+            catch_up_with_keys(&keeper, &meta, &link).await?;
+            Ok(entered)
+        };
+        let entered: Result<NodeFile, StartError> = entered.await;
         let identity = match entered {
             Ok(identity) => identity,
             Err(error) => {
@@ -198,7 +232,7 @@ impl Node {
         };
         tracing::info!(grid = %identity.grid, node = %identity.node, incarnation = identity.incarnation, "this node");
 
-        let store = ChunkStore::new(opened);
+        time.follow(meta.clone(), store.clone());
         let grid = GridView::default();
         let picture = Arc::new(Picture::new(grid.clone()));
         let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
@@ -295,6 +329,8 @@ impl Node {
         let backup = Arc::new(backup);
         let (stop_backups, backups_stopped) = tokio::sync::watch::channel(false);
         tokio::spawn(backup.clone().run(backups_stopped));
+        keeper.backed_up_by(backup.clone());
+        let keeping = tokio::spawn(keeper.clone().run());
         let sealing_key = root_key.clone();
         let iam = Iam::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
 
@@ -307,6 +343,7 @@ impl Node {
                 log: access_log.clone(),
             }))
         };
+        let refuses_unproven = config.clock.unproven == UnprovenTime::Refuse;
         let front = S3Front::new(
             engine.clone(),
             iam.clone(),
@@ -315,6 +352,7 @@ impl Node {
                 region: config.s3.region.clone(),
                 host_suffixes: config.s3.host_suffixes.clone(),
                 signature_v2: config.s3.signature_v2,
+                refuse_unproven_time: refuses_unproven,
                 host_id: identity.node.to_string(),
                 ..S3Config::default()
             },
@@ -339,6 +377,7 @@ impl Node {
         let followed = from_files.filter_map(|(_, identity)| identity.clone()).collect();
         let certificates = tokio::spawn(crate::certificate::follow_files(followed, CERTIFICATES_EVERY));
         let tls_used = (s3_tls.is_some(), admin_tls.is_some());
+        hear_others(following.gossip()).await;
         let s3_http = HttpConfig {
             connections_max: config.s3.connections_max,
             drain_timeout: DRAIN_TIMEOUT,
@@ -361,13 +400,16 @@ impl Node {
             joining,
             gossip: following.gossip().clone(),
             registry,
-            store,
+            store: store.clone(),
+            time: time.clone(),
+            refuses_unproven,
             grid,
             watch: watch.clone(),
             repair: repair.clone(),
             backup,
             engine,
-            root_key,
+            root_keys: root_key,
+            keeper,
             iam,
             budget,
             access_log,
@@ -393,11 +435,14 @@ impl Node {
             admin_socket,
             meta,
             watch,
+            time,
+            store,
             link,
             following,
             repair,
             emptied,
             certificates,
+            keeping,
             stop_backups,
             admin_node,
             warnings,
@@ -425,15 +470,23 @@ impl Node {
         url(self.admin.address(), self.admin_tls)
     }
 
+    /// Waits until another member has metadata of a newer generation: it was restored there. This node is to start again. Safe
+    /// to drop.
+    pub async fn outdated(&self) {
+        self.meta.peers().outdated().await;
+    }
+
     /// Stops accepting, lets requests in flight end, stops the layers from the top down.
     pub async fn shutdown(self) {
         tracing::info!("stopping: requests in flight may end");
         tokio::join!(self.s3.shutdown(), self.admin.shutdown(), self.admin_socket.shutdown());
         self.emptied.abort();
         self.certificates.abort();
+        self.keeping.abort();
         self.stop_backups.send_replace(true);
         self.repair.shutdown().await;
         self.watch.stop();
+        self.time.stop(&self.store).await;
         self.following.shutdown().await;
         self.meta.shutdown().await;
         self.link.shutdown().await;
@@ -546,7 +599,23 @@ async fn open_metadata(
     let open = |home| {
         MetaStore::open_among(home, MetaConfig::default(), clock.clone(), random.clone(), link.meta_peers())
     };
-    if link.has_others() && !MetaStore::exists(home.clone()).await? {
+    let mut exists = MetaStore::exists(home.clone()).await?;
+    if exists && link.has_others() {
+        let own = MetaStore::home_generation(home.clone()).await?;
+        let newest = link.meta_peers().newest_of_others().await;
+        if let Some(newest) = newest.filter(|newest| *newest > own) {
+            tracing::warn!(
+                own,
+                newest,
+                "the grid's metadata was restored on another member: what this node has of it is set aside, and fetched anew"
+            );
+            for (drive, to) in MetaStore::set_aside(home.clone()).await? {
+                tracing::warn!(%drive, to, "metadata set aside");
+            }
+            exists = false;
+        }
+    }
+    if link.has_others() && !exists {
         return Ok(join_metadata(link, home, clock, random).await);
     }
     match open(home.clone()).await {
@@ -596,6 +665,9 @@ async fn enter_grid(
     random: &dyn Random,
 ) -> Result<NodeFile, StartError> {
     let registered = loop {
+        if meta.peers().is_outdated() {
+            return Err(StartError::Outdated);
+        }
         match register_start(meta, identity.clone(), opened, random).await {
             Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
                 tracing::warn!(%error, "waiting for a majority of the grid's voters");
@@ -630,6 +702,40 @@ async fn enter_grid(
     }
     own_drives(meta, &registered, clock).await?;
     Ok(registered)
+}
+
+/// Members that live say within moments which drives they have: a write before that would find too few.
+async fn hear_others(gossip: &Gossip) {
+    let mut view = gossip.changed();
+    let heard = view.wait_for(|view| {
+        view.members.values().all(|member| member.state.is_some() || member.liveness == Liveness::Down)
+    });
+    // Who is silent is not waited for.
+    let _ = tokio::time::timeout(HEARING_MAX, heard).await;
+}
+
+/// A root key that the grid took up while this node was away comes from another member before anything is served.
+async fn catch_up_with_keys(keeper: &KeyKeeper, meta: &MetaStore, link: &GridLink) -> Result<(), StartError> {
+    loop {
+        if meta.peers().is_outdated() {
+            return Err(StartError::Outdated);
+        }
+        let waiting = match keeper.catch_up().await {
+            // Nothing is sealed with it yet.
+            Err(KeeperError::NotTold { used: false, .. }) => return Ok(()),
+            Err(error @ KeeperError::NotTold { .. }) => error,
+            Err(KeeperError::Meta(error) | KeeperError::Members(RegistryFailure::Meta(error)))
+                if link.has_others() && waits(&error) =>
+            {
+                error.into()
+            }
+            done => return Ok(done?),
+        };
+        tracing::warn!(reason = %waiting, "waiting for the root key of the grid");
+        link.look_if_shut_out().await;
+        link.point_at_found(BTreeMap::new());
+        tokio::time::sleep(GRID_RETRY_PAUSE).await;
+    }
 }
 
 fn waits(error: &meta_store::MetaError) -> bool {
@@ -725,25 +831,6 @@ fn state_folder(
                 .collect();
             StartError::NoDrive(told.join("\n"))
         })
-}
-
-/// From the configured file, else from the first drive that has a copy.
-pub(crate) fn load_root_key(config: &Config, drives: &[OurDrive]) -> Result<RootKey, keyring::KeyringError> {
-    if let Some(path) = &config.key_file {
-        return RootKey::load(path);
-    }
-    let copies: Vec<PathBuf> = drives.iter().map(|drive| drive.path.join(ROOT_KEY_FILE)).collect();
-    let mut first_error = None;
-    for copy in &copies {
-        match RootKey::load(copy) {
-            Ok(key) => return Ok(key),
-            Err(error) => first_error = first_error.or(Some(error)),
-        }
-    }
-    Err(first_error.unwrap_or(keyring::KeyringError::File {
-        path: ROOT_KEY_FILE.into(),
-        source: std::io::ErrorKind::NotFound.into(),
-    }))
 }
 
 async fn register_start(
@@ -863,7 +950,7 @@ async fn tls_of(
 /// that makes certificates gives it its own.
 async fn share_authority(
     meta: &MetaStore,
-    root_key: &RootKey,
+    root_key: &RootKeys,
     random: &dyn Random,
     state_folder: &Path,
 ) -> Result<(), StartError> {

@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use grid_types::{GridId, NodeId, ShardId, Timestamp};
 use keyring::{
-    PassphraseCost, PassphraseError, PassphraseKey, PieceOpener, PieceSealer, RootKey, SALT_BYTES,
+    PassphraseCost, PassphraseError, PassphraseKey, PieceOpener, PieceSealer, RootKeys, SALT_BYTES,
     SEALED_PIECE_OVERHEAD_BYTES,
 };
 use membership::{LIST_BYTES_MAX, SignedList};
@@ -149,7 +149,7 @@ pub enum Record {
     /// First.
     Manifest(Manifest),
     /// The root key.
-    RootKey(RootKey),
+    RootKeys(RootKeys),
     /// The signed member list; none where the grid had none.
     Members(Option<SignedList>),
     /// A shard's image begins.
@@ -201,13 +201,13 @@ impl Encoder {
     pub fn begin(
         &mut self,
         manifest: &Manifest,
-        root_key: &RootKey,
+        root_keys: &RootKeys,
         members: &[u8],
     ) -> Result<Vec<Bytes>, serde_json::Error> {
         let manifest = serde_json::to_vec(manifest)?;
         let mut bytes: Vec<Bytes> =
             manifest.chunks(PAYLOAD_BYTES_MAX).map(|part| self.record(MANIFEST, part, false)).collect();
-        bytes.push(self.record(ROOT_KEY, &root_key.encode(), false));
+        bytes.push(self.record(ROOT_KEY, &root_keys.encode(), false));
         bytes.extend(members.chunks(PAYLOAD_BYTES_MAX).map(|part| self.record(MEMBERS, part, false)));
         Ok(bytes)
     }
@@ -359,10 +359,10 @@ impl Decoder {
             (ROOT_KEY, Expect::Manifest(text)) => {
                 let manifest: Manifest = serde_json::from_slice(&text)
                     .map_err(|_| damaged("its manifest is not as this release writes it", self.position))?;
-                let key = RootKey::decode(payload)
-                    .map_err(|_| damaged("its root key cannot be read", self.position))?;
+                let key = RootKeys::decode(payload)
+                    .map_err(|_| damaged("its root keys cannot be read", self.position))?;
                 self.manifest = Some(manifest.clone());
-                self.ready.extend([Record::Manifest(manifest), Record::RootKey(key)]);
+                self.ready.extend([Record::Manifest(manifest), Record::RootKeys(key)]);
                 Expect::Members(Vec::new())
             }
             (MEMBERS, Expect::Members(mut bytes)) if bytes.len() + payload.len() <= LIST_BYTES_MAX => {

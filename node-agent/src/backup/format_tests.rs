@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grid_types::{GridId, NodeId, ShardId, Timestamp};
-use keyring::{PassphraseCost, PassphraseKey, RootKey};
+use keyring::{PassphraseCost, PassphraseKey, RootKey, RootKeys};
 use membership::{GridCa, MemberList, NewMember, SignedList};
 use ring::digest::{SHA256, digest};
 use sys::RealRandom;
@@ -35,7 +35,7 @@ fn list() -> SignedList {
 
 struct Written {
     bytes: Vec<u8>,
-    root_key: RootKey,
+    root_keys: RootKeys,
     list: SignedList,
 }
 
@@ -51,17 +51,18 @@ fn written(pieces: &[&[u8]]) -> Written {
         stamp: Timestamp(99),
         shards: vec![size(5, whole.len()), size(0, 0)],
     };
-    let (root_key, list) = (RootKey::generate(&RealRandom), list());
+    let (root_keys, list) = (RootKeys::from(RootKey::generate(&RealRandom)), list());
+    root_keys.draw_next(0, &RealRandom).unwrap();
     let (mut encoder, first) = Encoder::new(&head, &key("correct horse"));
     let mut all: Vec<Bytes> = vec![first];
-    all.extend(encoder.begin(&manifest, &root_key, list.bytes()).unwrap());
+    all.extend(encoder.begin(&manifest, &root_keys, list.bytes()).unwrap());
     all.push(encoder.image(ShardId(5)));
     all.extend(pieces.iter().map(|piece| encoder.piece(piece)));
     all.push(encoder.image_end(digest(&SHA256, &whole).as_ref()));
     all.push(encoder.image(ShardId(0)));
     all.push(encoder.image_end(digest(&SHA256, &[]).as_ref()));
     all.push(encoder.end());
-    Written { bytes: all.concat(), root_key, list }
+    Written { bytes: all.concat(), root_keys, list }
 }
 
 /// Reads in steps of so many bytes; also whether the whole was authenticated.
@@ -93,7 +94,7 @@ fn what_was_written_comes_back_however_it_is_cut_up() {
         assert!(authentic);
         let [
             Record::Manifest(manifest),
-            Record::RootKey(key),
+            Record::RootKeys(keys),
             Record::Members(Some(list)),
             Record::Image(ShardId(5)),
             Record::Piece(first),
@@ -106,7 +107,8 @@ fn what_was_written_comes_back_however_it_is_cut_up() {
             panic!("{records:?}")
         };
         assert_eq!((manifest.grid, manifest.stamp, manifest.shards.len()), (GRID, Timestamp(99), 2));
-        assert_eq!(*key.encode(), *written.root_key.encode());
+        assert_eq!(keys.generations(), [1, 2]);
+        assert_eq!(*keys.encode(), *written.root_keys.encode());
         assert_eq!(list, &written.list);
         assert_eq!((&first[..], &second[..]), (&long[..], b"end".as_slice()));
     }
@@ -175,12 +177,12 @@ fn records_out_of_order_are_refused() {
         stamp: Timestamp(99),
         shards: vec![ShardSize { shard: ShardId(5), bytes: 3 }],
     };
-    let root_key = RootKey::generate(&RealRandom);
+    let root_keys = RootKeys::from(RootKey::generate(&RealRandom));
     let hash = digest(&SHA256, b"abc");
     let check = |what: &str, good: bool, write: &dyn Fn(&mut Encoder) -> Vec<Bytes>| {
         let (mut encoder, first) = Encoder::new(&head, &key("correct horse"));
         let mut bytes = first.to_vec();
-        bytes.extend(encoder.begin(&manifest, &root_key, &[]).unwrap().concat());
+        bytes.extend(encoder.begin(&manifest, &root_keys, &[]).unwrap().concat());
         bytes.extend(write(&mut encoder).concat());
         bytes.extend(encoder.end());
         assert_eq!(read(&bytes, Some("correct horse"), 64).is_ok(), good, "{what}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyring::{PassphraseCost, PassphraseKey, RootKey, SALT_BYTES};
+use keyring::{PassphraseCost, PassphraseKey, RootKeys, SALT_BYTES};
 use membership::SignedList;
 use zeroize::Zeroizing;
 
@@ -67,7 +67,7 @@ pub struct Contents {
     /// What it holds.
     pub manifest: Manifest,
     /// The root key.
-    pub root_key: RootKey,
+    pub root_keys: RootKeys,
     /// Members.
     pub members: Option<SignedList>,
 }
@@ -128,12 +128,12 @@ impl Backup {
         mut self,
         mut whole: impl FnMut(usize, usize),
     ) -> Result<(Summary, Option<Contents>), ReadError> {
-        let (mut manifest, mut root_key, mut members) = (None, None, None);
+        let (mut manifest, mut root_keys, mut members) = (None, None, None);
         let mut done = 0;
         while let Some(record) = self.next().await? {
             match record {
                 Record::Manifest(found) => manifest = Some(found),
-                Record::RootKey(key) => root_key = Some(key),
+                Record::RootKeys(keys) => root_keys = Some(keys),
                 Record::Members(list) => members = list,
                 Record::ImageEnd => {
                     done += 1;
@@ -143,7 +143,7 @@ impl Backup {
             }
         }
         let summary = self.finish()?;
-        let contents = manifest.zip(root_key);
-        Ok((summary, contents.map(|(manifest, root_key)| Contents { manifest, root_key, members })))
+        let contents = manifest.zip(root_keys);
+        Ok((summary, contents.map(|(manifest, root_keys)| Contents { manifest, root_keys, members })))
     }
 }

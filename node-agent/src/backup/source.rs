@@ -7,7 +7,7 @@ use admin_api::ByteStream;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use grid_types::{GridId, NodeId, ShardId};
-use keyring::{PassphraseKey, RootKey};
+use keyring::{PassphraseKey, RootKeys};
 use meta_store::{MetaError, MetaStore, ShardImage};
 use ring::digest::{Context, SHA256};
 use sys::Clock;
@@ -50,8 +50,8 @@ pub struct BackupSource {
     pub meta: MetaStore,
     /// Members.
     pub registry: GridRegistry,
-    /// The root key.
-    pub root_key: RootKey,
+    /// The root keys.
+    pub root_keys: RootKeys,
     /// For its stamp.
     pub clock: Arc<dyn Clock>,
 }
@@ -79,7 +79,7 @@ impl BackupSource {
         };
         let (mut encoder, first) = Encoder::new(&head(self.grid, stamp), &key);
         let mut beginning = vec![first];
-        beginning.extend(encoder.begin(&manifest, &self.root_key, members.bytes())?);
+        beginning.extend(encoder.begin(&manifest, &self.root_keys, members.bytes())?);
         let (sender, receiver) = mpsc::channel(PIECES_WAITING_MAX);
         tokio::spawn(async move {
             let _held = held;

@@ -1,6 +1,7 @@
 //! `shoal doctor`: looks for the commonest troubles and says of each what to do. Reads only, whether the node runs or not.
 
 mod certificates;
+mod clock;
 mod drives;
 mod host;
 mod members;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Failure;
-use crate::config::{Config, ConfigError};
+use crate::config::{ClockSource, Config, ConfigError};
 use crate::drives::discover;
 use crate::grid::Members;
 
@@ -155,20 +156,28 @@ async fn examine(config: &Config, findings: &mut Findings) -> bool {
     let state = running::look(config, findings).await;
     let runs = state.is_some();
     let mut list: Option<MemberList> = None;
+    let of_host = config.clock.source == ClockSource::Host;
+    if !of_host {
+        clock::sources(config, found.as_ref().and_then(|found| found.as_ref().ok()), findings);
+    }
     if let Some(found) = found {
         drives::look(config, &found, runs, findings);
         if let Ok(found) = found {
             let disks: Vec<_> = found.drives.iter().map(|drive| drive.disk.clone()).collect();
             list = Members::read(found.identity.grid, &disks).list().map(|list| list.list().clone());
             members::look(&found.identity, list.as_ref(), state.as_ref(), findings).await;
-            host::clock_against_labels(&found, findings);
+            if of_host {
+                host::clock_against_labels(&found, findings);
+            }
         }
     }
     if !runs {
         host::ports(config, findings);
     }
-    host::clock_of_system(findings);
-    members::clocks(config, list.as_ref(), findings).await;
+    if of_host {
+        host::clock_of_system(findings);
+        members::clocks(config, list.as_ref(), findings).await;
+    }
     multicast::look(config, runs, findings).await;
     certificates::look(config, findings);
     host::limits(config, runs, findings);

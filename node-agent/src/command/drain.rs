@@ -35,8 +35,12 @@ impl Drain {
             return super::print_json(&DriveList { drives: drained });
         }
         for drive in drained {
-            println!("{} is being emptied; `shoal job list` shows how far it is", drive.path);
+            println!("{} is being emptied", drive.path);
         }
+        println!(
+            "Nodes that lead metadata do that (`shoal node list`): `shoal job list` on one of them shows how far it is, and what \
+             keeps it from going on, as where no other node has room for a chunk."
+        );
         Ok(())
     }
 }

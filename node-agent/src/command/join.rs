@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use membership::GridPin;
 use serde_json::json;
 use sys::{RealClock, RealRandom};
 use zeroize::Zeroizing;
@@ -22,11 +23,14 @@ pub struct Join {
     #[command(flatten)]
     folders: Folders,
     /// The ticket; other users of this host can see it here: better --ticket-file
-    #[arg(long, value_name = "TICKET", required_unless_present_any = ["ticket_file", "pair"])]
+    #[arg(long, value_name = "TICKET", required_unless_present_any = ["ticket_file", "pair", "enrolled"])]
     ticket: Option<String>,
     /// Without a ticket: shows a code that a person compares with `shoal pair show` on a member
-    #[arg(long, conflicts_with_all = ["ticket", "ticket_file"])]
+    #[arg(long, conflicts_with_all = ["ticket", "ticket_file", "enrolled"])]
     pair: bool,
+    /// Without a ticket: the key that `shoal node key` printed was registered in the grid with this pin
+    #[arg(long, value_name = "PIN", conflicts_with_all = ["ticket", "ticket_file"])]
+    enrolled: Option<GridPin>,
     /// A file that holds the ticket
     #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
     ticket_file: Option<PathBuf>,
@@ -59,9 +63,10 @@ impl Join {
             }
             (None, None) => None,
         };
-        let door = match text {
-            Some(text) => JoinBy::Ticket(text.trim().parse()?),
-            None => JoinBy::Pairing(Box::new(|code, grid| {
+        let door = match (text, self.enrolled) {
+            (Some(text), _) => JoinBy::Ticket(text.trim().parse()?),
+            (None, Some(GridPin(pin))) => JoinBy::Enrolment(pin),
+            (None, None) => JoinBy::Pairing(Box::new(|code, grid| {
                 println!("code  {code}\ngrid  {grid}");
                 println!(
                     "Compare it with `shoal pair show` on a member, and confirm it there within five minutes."

@@ -1,6 +1,6 @@
 //! `shoal key`.
 
-use admin_api::types::{CreateKey, Done, KeyList, NewKey, NewOperatorKey};
+use admin_api::types::{CreateKey, Done, KeyList, NewKey, NewOperatorKey, RootKeyInfo};
 use clap::{Args, Subcommand};
 use http::Method;
 
@@ -9,7 +9,7 @@ use super::admin_options::AdminOptions;
 use crate::client::segment;
 use crate::founding::FIRST_USER;
 
-/// Access keys and the operator key.
+/// Access keys, the operator key, and the root key.
 #[derive(Subcommand)]
 pub enum KeyCommand {
     /// Makes an access key; its secret is shown once
@@ -24,6 +24,10 @@ pub enum KeyCommand {
     Delete(One),
     /// Makes a new operator key; the old one ends
     Operator(Plain),
+    /// Makes a new root key and seals anew all that the old one sealed; goes on by itself, see `status`
+    Rotate(Plain),
+    /// Shows the generations of the root key, and how far a rotation is
+    Status(Plain),
 }
 
 /// `create`
@@ -42,7 +46,7 @@ pub struct Create {
     admin: AdminOptions,
 }
 
-/// `list`, `operator`
+/// `list`, `operator`, `rotate`, `status`
 #[derive(Args)]
 pub struct Plain {
     #[command(flatten)]
@@ -84,6 +88,22 @@ impl KeyCommand {
             Self::Disable(command) => change(command, Method::POST, "/disable").await,
             Self::Enable(command) => change(command, Method::POST, "/enable").await,
             Self::Delete(command) => change(command, Method::DELETE, "").await,
+            Self::Rotate(command) => {
+                let done: Done = command.admin.client()?.call(Method::POST, "/v1/root-key/rotate").await?;
+                if command.admin.json {
+                    return super::print_json(&done);
+                }
+                println!("Ordered. It goes on by itself: `shoal key status` shows how far it is.");
+                Ok(())
+            }
+            Self::Status(command) => {
+                let key: RootKeyInfo = command.admin.client()?.call(Method::GET, "/v1/root-key").await?;
+                if command.admin.json {
+                    return super::print_json(&key);
+                }
+                show_root_key(&key);
+                Ok(())
+            }
             Self::Operator(command) => {
                 let key: NewOperatorKey =
                     command.admin.client()?.call(Method::POST, "/v1/operator-key").await?;
@@ -94,6 +114,26 @@ impl KeyCommand {
                 Ok(())
             }
         }
+    }
+}
+
+fn show_root_key(key: &RootKeyInfo) {
+    println!("root key {} seals{}", key.active, if key.rotating { "; a rotation goes on" } else { "" });
+    println!("  {} records sealed, {} of them with another root key", key.records, key.records_of_older);
+    if key.records_stuck > 0 {
+        println!("  {} cannot be opened: the log of the root's leader names them", key.records_stuck);
+    }
+    if key.rotating {
+        println!("  waits for {}", key.waits_for);
+        for member in &key.members {
+            let has: Vec<String> = member.generations.iter().map(u32::to_string).collect();
+            let has =
+                if has.is_empty() { "not heard yet".to_owned() } else { format!("has {}", has.join(", ")) };
+            println!("  {} {}  {has}", member.node, member.name);
+        }
+    }
+    if let Some(trouble) = &key.trouble {
+        println!("  trouble on this node: {trouble}");
     }
 }
 

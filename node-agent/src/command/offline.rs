@@ -1,17 +1,21 @@
 //! A node's drives while the node does not run: what `rebuild-metadata` and `restore` work on.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunk_store::{ChunkStore, Drive, DriveConfig};
 use grid_types::{DriveId, DriveState, MemoryBudget};
-use keyring::RootKey;
-use membership::SignedList;
+use keyring::RootKeys;
+use membership::{MemberList, SignedList};
 use meta_store::home::HomeDrive;
 use meta_store::{FOUNDER, MetaConfig, VoterNumber};
 use object_engine::rebuild::Rebuild;
+use rpc::{NodeKey, dial_stranger};
 use segment_store::{GridView, SegmentConfig, SegmentStore};
 use sys::{Clock, Disk, Random, RealClock, RealRandom};
+use tokio::task::JoinSet;
 
 use super::Failure;
 use crate::config::Config;
@@ -19,6 +23,9 @@ use crate::drives::{Discovered, DriveLock, DriveTable, WatchedDrive, discover};
 use crate::grid::Members;
 use crate::identity::NodeFile;
 use crate::node::{lock_drives, open_drives};
+
+/// A member that lives answers sooner.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A node's drives, locked: the node cannot start meanwhile.
 pub struct Offline {
@@ -63,7 +70,7 @@ impl Offline {
     }
 
     /// What a rebuild works on.
-    pub fn rebuild(&self, config: &Config, root_key: RootKey, number: VoterNumber) -> Rebuild {
+    pub fn rebuild(&self, config: &Config, root_keys: RootKeys, number: VoterNumber) -> Rebuild {
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let random: Arc<dyn Random> = Arc::new(RealRandom);
         let mut table = DriveTable::new(self.identity.node, true, codec::cpu_has_aes());
@@ -86,7 +93,7 @@ impl Offline {
             chunks,
             segments,
             home: self.home(),
-            root_key,
+            root_keys,
             number,
             meta_config: MetaConfig::default(),
             clock,
@@ -95,7 +102,7 @@ impl Offline {
     }
 
     /// Failed drives are read for what they know; new metadata rests on the others.
-    fn home(&self) -> Vec<HomeDrive> {
+    pub fn home(&self) -> Vec<HomeDrive> {
         let failed: Vec<_> = self
             .found
             .drives
@@ -110,4 +117,32 @@ impl Offline {
             .map(|open| HomeDrive { id: open.id(), disk: open.disk() })
             .collect()
     }
+}
+
+/// A grid that lives has its metadata: a member that answers and proves its key ends this.
+pub async fn nobody_answers(list: &MemberList) -> Result<(), Failure> {
+    let (key, _) = NodeKey::generate()?;
+    let mut asking = JoinSet::new();
+    for member in list.current() {
+        for address in member.addresses.clone() {
+            let (key, node, name) = (key.clone(), member.node, member.name.clone());
+            asking.spawn(async move {
+                let answered = dial_stranger(address, &key, ANSWER_PATIENCE).await;
+                answered.is_ok_and(|stranger| stranger.peer() == node).then_some((name, address))
+            });
+        }
+    }
+    while let Some(asked) = asking.join_next().await {
+        if let Ok(Some((name, address))) = asked {
+            return Err(running(&name, address).into());
+        }
+    }
+    Ok(())
+}
+
+fn running(name: &str, address: SocketAddr) -> String {
+    format!(
+        "member {name} of this grid runs and answers at {address}: its metadata is not lost. Stop every member first if it is; \
+         a node that lost its drives joins the grid anew with a ticket (`shoal join`)"
+    )
 }

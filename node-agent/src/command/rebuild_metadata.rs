@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use meta_store::MetaStore;
 use object_engine::rebuild::{RebuildReport, rebuild_metadata};
 use serde_json::json;
 use sys::{Clock, RealClock};
 
-use super::offline::Offline;
+use super::offline::{Offline, nobody_answers};
 use super::{Failure, human_bytes};
 use crate::config::Config;
-use crate::node::load_root_key;
+use crate::root_keys::{load, note_held};
 
 /// Makes lost metadata anew from what the drives know.
 #[derive(Args)]
@@ -39,13 +40,23 @@ impl RebuildMetadata {
         };
         crate::logging::start("warn", config.log.format);
         let offline = Offline::open(&config).await?;
-        let root_key = load_root_key(&config, &offline.found.drives)?;
-        let parts = offline.rebuild(&config, root_key, offline.number());
+        let root_keys = load(&config, &offline.found.drives)?;
+        let mut parts = offline.rebuild(&config, root_keys.clone(), offline.number());
+        let mut newest = MetaStore::home_generation(offline.home()).await?;
+        if let Some(list) = &offline.members {
+            nobody_answers(list.list()).await?;
+            newest = newest.max(list.list().epoch);
+        }
+        // Beyond whatever other members have: theirs steps aside.
+        parts.meta_config.generation = newest + 1;
         let (meta, report) = rebuild_metadata(parts).await?;
         let adopted = crate::incarnation::adopt(&meta, &offline.identity, RealClock.now()).await;
         let trusted = crate::incarnation::trust_others_once(&meta, offline.identity.node).await;
+        let epoch = offline.members.as_ref().map_or(0, |list| list.list().epoch);
+        let noted = note_held(&meta, &root_keys, epoch).await;
         meta.shutdown().await;
         adopted.and(trusted)?;
+        noted?;
         self.tell(&report, &offline.missing)
     }
 

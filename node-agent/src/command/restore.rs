@@ -3,43 +3,38 @@
 //! Order: all of the backup is verified before anything is looked at; everything is looked at before anything is written;
 //! what is there is never replaced. The backup is then read a second time, straight into the new metadata.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use chunk_store::{DriveLabel, label};
 use clap::Args;
 use grid_types::{DriveId, GridId, ShardId, Timestamp};
-use keyring::RootKey;
+use keyring::RootKeys;
 use membership::{MemberList, NewMember};
 use meta_store::home::HomeDrive;
 use meta_store::{FOUNDER, MetaError, MetaStore, image_pieces};
 use object_engine::backup::{BACKUP_LIST_FILE, ROOT_BAG_FILE};
 use object_engine::rebuild::{OutsideBackup, RebuildReport, restore_metadata};
-use rpc::{NodeKey, dial_stranger};
 use serde_json::json;
 use sys::{Clock, Random, RealClock, RealRandom};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::Failure;
-use super::offline::Offline;
+use super::offline::{Offline, nobody_answers};
 use super::rebuild_metadata::tell_found;
 use crate::backup::{Backup, BackupPlace, Contents, ReadError, Record, S3Options, passphrase_from};
 use crate::client::amz_date;
 use crate::config::Config;
 use crate::drives::{DiscoveryError, discover};
-use crate::founding::{Founding, ROOT_KEY_FILE, check, save_beside, warnings_of};
+use crate::founding::{Founding, ROOT_KEY_FILE, check, warnings_of};
 use crate::grid::{GridRegistry, MEMBERS_FILE, reachable};
 use crate::identity::{KnownDrive, NodeFile};
 use crate::incarnation::{adopt, trust_others_once};
-use crate::node::load_root_key;
+use crate::root_keys::{note_held, put_beside};
 
 /// The folder of the metadata on a drive.
 const META_FOLDER: &str = "meta";
-/// A member that lives answers sooner.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 /// Lists that were signed after the backup and that this host never saw must lose against the one that is made now: as many
 /// changes since are assumed at most.
 const EPOCHS_SKIPPED: u64 = 1_000;
@@ -139,7 +134,7 @@ impl Restore {
         if let Some(list) = &offline.members {
             nobody_answers(list.list()).await?;
         }
-        put_root_key(config, &offline, &contents.root_key)?;
+        let root_keys = put_root_keys(config, &offline, &contents.root_keys)?;
 
         let list = restored_list(&offline, &contents, config)?;
         let me = offline.identity.node;
@@ -158,7 +153,9 @@ impl Restore {
             images,
             bags_are_newer: written_since(&offline, ROOT_BAG_FILE.path, stamp),
         };
-        let parts = offline.rebuild(config, contents.root_key.clone(), number);
+        let mut parts = offline.rebuild(config, root_keys.clone(), number);
+        // Beyond whatever other members have: theirs steps aside.
+        parts.meta_config.generation = list.as_ref().map_or(1, |list| list.epoch);
         let (meta, report) = match restore_metadata(parts, from).await {
             Ok(done) => done,
             // What the second reading met is the better word.
@@ -166,7 +163,7 @@ impl Restore {
         };
         let settled = async {
             ended(feeding).await?;
-            settle(&meta, &offline, &contents, list.as_ref()).await
+            settle(&meta, &offline, root_keys, list.as_ref()).await
         };
         let settled = settled.await;
         meta.shutdown().await;
@@ -271,41 +268,19 @@ impl Restore {
         }
         if !others.is_empty() {
             println!(
-                "\nOther members take the metadata from this node. On each, remove the folder `meta` of every drive, then start it:"
+                "\nOther members take the metadata from this node when they start; what they have of it now is set aside on their \
+                 drives, as `meta-set-aside-1`:"
             );
             others.iter().for_each(|other| println!("  {other}"));
+            if *new_node {
+                println!(
+                    "They do not know this new member: copy its file `{MEMBERS_FILE}` onto each of their drives first."
+                );
+            }
         }
         println!("\nStart this node with a configuration that says:\n  drives = [{}]", drives.join(", "));
         Ok(())
     }
-}
-
-/// A grid that lives has its metadata: a member that answers and proves its key ends this.
-async fn nobody_answers(list: &MemberList) -> Result<(), Failure> {
-    let (key, _) = NodeKey::generate()?;
-    let mut asking = JoinSet::new();
-    for member in list.current() {
-        for address in member.addresses.clone() {
-            let (key, node, name) = (key.clone(), member.node, member.name.clone());
-            asking.spawn(async move {
-                let answered = dial_stranger(address, &key, ANSWER_PATIENCE).await;
-                answered.is_ok_and(|stranger| stranger.peer() == node).then_some((name, address))
-            });
-        }
-    }
-    while let Some(asked) = asking.join_next().await {
-        if let Ok(Some((name, address))) = asked {
-            return Err(running(&name, address).into());
-        }
-    }
-    Ok(())
-}
-
-fn running(name: &str, address: SocketAddr) -> String {
-    format!(
-        "member {name} of this grid runs and answers at {address}: its metadata is not lost. Stop every member first if it is; \
-         a node that lost its drives joins the grid anew with a ticket (`shoal join`)"
-    )
 }
 
 /// Drives of this grid, and none with metadata.
@@ -340,28 +315,36 @@ async fn refuse_what_is_there(offline: &Offline, grid: GridId) -> Result<(), Fai
     Ok(())
 }
 
-/// The root key beside the data or in its file; one that is there must be the same.
-fn put_root_key(config: &Config, offline: &Offline, key: &RootKey) -> Result<(), Failure> {
-    let same = |found: &RootKey, path: &Path| {
-        if *found.encode() == *key.encode() {
-            return Ok(());
+/// The root keys of the backup, and those beside the data or in their file: the root key may have been rotated since. All of
+/// them are there afterwards. Keys of another grid are refused.
+fn put_root_keys(config: &Config, offline: &Offline, backed_up: &RootKeys) -> Result<RootKeys, Failure> {
+    let keys = backed_up.snapshot();
+    let merge = |path: &Path| {
+        let other = |error| {
+            format!(
+                "{} is another root key than that of the backup: move it away first ({error})",
+                path.display()
+            )
+        };
+        match path.exists() {
+            true => RootKeys::load(path)
+                .map_err(Failure::from)
+                .and_then(|found| Ok(keys.merge(&found).map_err(other)?)),
+            false => Ok(()),
         }
-        Err(format!("{} is another root key than that of the backup: move it away first", path.display()))
     };
     if let Some(path) = &config.key_file {
-        return match path.exists() {
-            true => Ok(same(&load_root_key(config, &offline.found.drives)?, path)?),
-            false => Ok(key.save(path)?),
-        };
+        merge(path)?;
+        keys.replace(path)?;
+        return Ok(keys);
     }
     for drive in &offline.found.drives {
-        let path = drive.path.join(ROOT_KEY_FILE);
-        match path.exists() {
-            true => same(&RootKey::load(&path)?, &path)?,
-            false => drop(save_beside(key, &drive.path)?),
-        }
+        merge(&drive.path.join(ROOT_KEY_FILE))?;
     }
-    Ok(())
+    for drive in &offline.found.drives {
+        put_beside(&keys, &drive.path)?;
+    }
+    Ok(keys)
 }
 
 /// The newest list that is known, with this node in it, and of an epoch that nobody has seen.
@@ -453,7 +436,7 @@ async fn feed_all(
                 }
             }
             Record::ImageEnd => *current = None,
-            Record::Manifest(_) | Record::RootKey(_) | Record::Members(_) => {}
+            Record::Manifest(_) | Record::RootKeys(_) | Record::Members(_) => {}
         }
     }
     let finished: Result<_, ReadError> = backup.finish();
@@ -469,15 +452,16 @@ async fn ended(feeding: Feeding) -> Result<(), Failure> {
 async fn settle(
     meta: &MetaStore,
     offline: &Offline,
-    contents: &Contents,
+    root_keys: RootKeys,
     list: Option<&MemberList>,
 ) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock);
     let random: Arc<dyn Random> = Arc::new(RealRandom);
     adopt(meta, &offline.identity, clock.now()).await?;
     trust_others_once(meta, offline.identity.node).await?;
+    note_held(meta, &root_keys, list.map_or(0, |list| list.epoch)).await?;
     if let Some(list) = list {
-        let registry = GridRegistry::new(meta.clone(), contents.root_key.clone(), clock, random);
+        let registry = GridRegistry::new(meta.clone(), root_keys, clock, random);
         let signed = registry.put_restored(list.clone()).await?;
         for disk in offline.disks() {
             disk.write_atomic(MEMBERS_FILE, signed.bytes(), "member list")?;

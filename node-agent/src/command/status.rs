@@ -36,6 +36,9 @@ impl StatusCommand {
         println!("admin    {}", status.admin.join(" "));
         println!("drives   {} of {} in service", status.drives_in_service, status.drives_known);
         println!("room     {} free of {}", human_bytes(status.free_bytes), human_bytes(status.total_bytes));
+        if let Some(clock) = &status.clock {
+            println!("time     {}", super::clock::line(clock));
+        }
         println!("promise  {}", status.promise);
         println!(
             "repair   {} segments incomplete, {} beyond repair",

@@ -99,7 +99,7 @@ impl TicketCommand {
 }
 
 /// `90s`, `30m`, `24h`, `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time: write 30m, 24h or 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {

@@ -33,6 +33,18 @@ fn mistakes_name_line_and_column_and_what_is_right() {
             "drives = [\"a\"]\n[admin]\n  listen = \"0.0.0.0:9000\"\n",
             "line 3, column 3: port 9000 is taken by [s3] already",
         ),
+        (
+            "drives = [\"a\"]\n[clock]\nsource = \"ntp\"\n",
+            "line 3, column 10: unknown variant `ntp`, expected `host` or `proven`; known here: host, proven",
+        ),
+        (
+            "drives = [\"a\"]\n[clock]\nntp = [\"a\"]\n",
+            "line 3, column 1: `ntp` and `rtc` count with `source = \"proven\"` alone",
+        ),
+        (
+            "drives = [\"a\"]\n[clock]\nsource = \"proven\"\nntp = [\"\"]\n",
+            "line 4, column 1: `ntp` names a server by nothing: write HOST or HOST:PORT",
+        ),
         ("drives = [\"a\"]\nmemory = \"1 MiB\"\n", "line 2, column 1: `memory` must be at least 16 MiB"),
         (
             "drives = [\"a\"]\n[log]\nformat = \"jsn\"\n",
@@ -82,7 +94,8 @@ fn the_template_parses_and_shows_the_defaults() {
         .filter(|line| !line.contains("/run/shoal") && !line.contains("REDUCED"))
         // Examples where the default is nothing.
         .filter(|line| {
-            !["advertise", "interfaces", "peers", "ticket_file"].iter().any(|key| line.contains(key))
+            let examples = ["advertise", "interfaces", "peers", "ticket_file", "ntp = ", "rtc = "];
+            !examples.iter().any(|key| line.contains(key))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.contains(" = ") && !rest.contains("`") => format!("{rest}\n"),

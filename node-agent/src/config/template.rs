@@ -69,8 +69,15 @@ RPC_LISTEN               # where other nodes of the grid reach this one
 # interfaces = ["eth0"]                 # for that; by default all that lead out of this host
 # peers = ["shoal.example.net:9002"]    # members, where multicast does not pass
 
+[clock]
+# source = "host"                       # the host's clock is kept right; or proven: by the sources below, members, an operator
+# unproven = "refuse"                   # what S3 does until the time is proven: refuse (503) or serve
+# ntp = ["pool.ntp.org"]                # with source = "proven"
+# rtc = "/dev/rtc0"                     # a clock with a battery, with source = "proven"
+
 # [join]
 # ticket_file = "ticket"                # on drives without a label, `shoal serve` joins a grid with it first
+# enrolled = "shoal-grid-1-..."         # or: by this node's key, once `shoal node enrol` on a member has it
 
 [log]
 # level = "info"

@@ -94,6 +94,26 @@ pub enum DegradedWrites {
     Accept,
 }
 
+/// What makes the time of this node proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockSource {
+    /// The clock of the host, which something else keeps right.
+    Host,
+    /// RTC, NTP, other members or an operator; the clock of the host is not listened to.
+    Proven,
+}
+
+/// What S3 does while the time is not proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnprovenTime {
+    /// 503.
+    Refuse,
+    /// Serves by the latest time that this node surely had.
+    Serve,
+}
+
 /// Where a listener's certificate comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -87,5 +87,10 @@ pub(super) async fn store_records(
 }
 
 pub(super) fn no_such_drive(id: DriveId) -> OrderError {
-    OrderError { code: ErrorCode::NoSuchDrive, message: format!("this node has no drive {id}") }
+    OrderError {
+        code: ErrorCode::NoSuchDrive,
+        message: format!(
+            "this node has no drive {id}: `shoal drive list` shows those that it has; ask the node that has this one"
+        ),
+    }
 }

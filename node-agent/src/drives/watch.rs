@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use chunk_store::{ChunkStore, Drive, DriveConfig, DriveSummary};
 use grid_types::{DriveId, DriveState, ErrorCode};
-use keyring::RootKey;
+use keyring::RootKeys;
 use meta_store::MetaStore;
 use meta_store::home::HomeDrive;
 use sys::{Clock, Random};
@@ -87,7 +87,7 @@ pub struct WatchStart {
     /// Those of them, and of the drives, that hold something else.
     pub problems: Vec<ProblemFolder>,
     /// Saved beside the data of each new drive, unless it lives elsewhere.
-    pub root_key_beside_data: Option<RootKey>,
+    pub root_key_beside_data: Option<RootKeys>,
 }
 
 type Reply = oneshot::Sender<Result<WatchedDrive, OrderError>>;

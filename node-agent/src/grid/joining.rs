@@ -15,17 +15,18 @@ use chunk_store::{DriveLabel, label};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{DriveId, GridId, NodeId};
-use keyring::RootKey;
+use keyring::RootKeys;
 use membership::{
-    Admission, Announcement, Applicant, Discovery, DiscoveryConfig, Door, Interfaces, JoinError,
+    Admission, Announcement, Applicant, CaPin, Discovery, DiscoveryConfig, Door, Interfaces, JoinError,
     PAIRING_LIFETIME, PairingCode, Presence, Ticket,
 };
 use rpc::{Method, NodeKey, NodeKeyError, RpcError, Stranger, dial_stranger};
 use sys::{Clock, Random};
 
 use super::MEMBERS_FILE;
-use crate::founding::{Founding, FoundingError, check, save_beside, warnings_of};
-use crate::identity::{KnownDrive, NodeFile};
+use crate::founding::{Checked, Founding, FoundingError, check, warnings_of};
+use crate::identity::{KnownDrive, NodeFile, PreparedKey};
+use crate::root_keys::put_beside;
 
 /// For a connection to one address.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,6 +41,8 @@ const ROUND_PAUSE: Duration = Duration::from_secs(1);
 pub enum JoinBy {
     /// A ticket.
     Ticket(Ticket),
+    /// The key that was drawn in one of the folders and registered in the grid with this pin.
+    Enrolment(CaPin),
     /// A person, who compares this code with the one that a member shows. Told the code and the grid.
     Pairing(Box<dyn Fn(PairingCode, GridId) + Send + Sync>),
 }
@@ -48,14 +51,14 @@ impl JoinBy {
     fn grid(&self) -> Option<GridId> {
         match self {
             Self::Ticket(ticket) => Some(ticket.grid),
-            Self::Pairing(_) => None,
+            Self::Enrolment(_) | Self::Pairing(_) => None,
         }
     }
 
     fn peers(&self) -> &[SocketAddr] {
         match self {
             Self::Ticket(ticket) => &ticket.peers,
-            Self::Pairing(_) => &[],
+            Self::Enrolment(_) | Self::Pairing(_) => &[],
         }
     }
 
@@ -68,6 +71,7 @@ impl JoinBy {
     ) -> Result<Option<Admission>, JoinError> {
         match self {
             Self::Ticket(ticket) => membership::join(door, ticket, me).await.map(Some),
+            Self::Enrolment(pin) => membership::enrol(door, pin, me).await.map(Some),
             Self::Pairing(show) => {
                 let pairing = membership::pair(door, me, random).await?;
                 show(pairing.code(), pairing.list().list().grid);
@@ -128,6 +132,24 @@ pub enum JoiningError {
     /// The same.
     #[error(transparent)]
     Key(#[from] NodeKeyError),
+    /// The key that waits in a folder.
+    #[error("{path}: {source}")]
+    PreparedKey {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Which of them is the one that was registered?
+    #[error(
+        "two of the folders hold a key that `shoal node key` drew, and not the same: delete the file `shoal-prepared-key` in one"
+    )]
+    TwoPreparedKeys,
+    /// Nothing was registered, as far as this host knows.
+    #[error(
+        "no folder holds a key yet: `shoal node key --drive PATH` draws one; register it with `shoal node enrol` on a member"
+    )]
+    NoPreparedKey,
     /// Nobody to ask.
     #[error(
         "no member of the grid was found: is a member's port for nodes reachable from here? Name one with --peer HOST:PORT"
@@ -197,10 +219,15 @@ pub async fn join(
         .collect();
     // The grid is known for certain once it has admitted this node.
     let unknown = GridId::from_bytes([0; 16]);
-    let mut identity = NodeFile::generate(order.door.grid().unwrap_or(unknown), known.clone())?;
+    let grid = order.door.grid().unwrap_or(unknown);
+    let mut identity = match prepared_key(&checked)? {
+        Some(key) => NodeFile::with_key(&key, grid, known.clone()),
+        None if matches!(order.door, JoinBy::Enrolment(_)) => return Err(JoiningError::NoPreparedKey),
+        None => NodeFile::generate(grid, known.clone())?,
+    };
     let key = NodeKey::from_pkcs8(&identity.key_document())?;
     let admission = ask(order, &key, clock.clone(), &*random).await?;
-    let root_key = RootKey::decode(&admission.root_key)?;
+    let root_key = RootKeys::decode(&admission.root_key)?;
 
     let grid = admission.grid;
     identity.grid = grid;
@@ -215,7 +242,7 @@ pub async fn join(
             move |source| JoiningError::Io { path, source }
         };
         if order.folders.key_file.is_none() {
-            key_files.push(save_beside(&root_key, &drive.path)?);
+            key_files.push(put_beside(&root_key, &drive.path)?);
         }
         let label =
             DriveLabel { grid, node: identity.node, drive: known.id, generation: 1, created: clock.now() };
@@ -227,7 +254,25 @@ pub async fn join(
         let failed = |source| JoiningError::Io { path: drive.path.join(crate::identity::NODE_FILE), source };
         identity.write(&*drive.disk).map_err(failed)?;
     }
+    for drive in &checked {
+        let failed = |source| JoiningError::PreparedKey { path: drive.path.clone(), source };
+        PreparedKey::remove(&*drive.disk).map_err(failed)?;
+    }
     Ok(Joined { grid, node: identity.node, number: admission.number, key_files, warnings })
+}
+
+/// The key that `shoal node key` drew in one of these folders.
+fn prepared_key(folders: &[Checked]) -> Result<Option<PreparedKey>, JoiningError> {
+    let mut found: Option<PreparedKey> = None;
+    for folder in folders {
+        let failed = |source| JoiningError::PreparedKey { path: folder.path.clone(), source };
+        let Some(key) = PreparedKey::read(&*folder.disk).map_err(failed)? else { continue };
+        if found.as_ref().is_some_and(|other| other.public_key() != key.public_key()) {
+            return Err(JoiningError::TwoPreparedKeys);
+        }
+        found = Some(key);
+    }
+    Ok(found)
 }
 
 /// Asks one member after the other until one admits this node or the grid refuses it.

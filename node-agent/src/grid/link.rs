@@ -27,7 +27,7 @@ use sys::{Clock, Disk, Random};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{GridRegistry, Members, Picture};
+use super::{GridRegistry, Members, Picture, voters};
 use crate::identity::NodeFile;
 use crate::records::{self, DriveRecord};
 
@@ -43,8 +43,6 @@ const DRIVES_MAX: usize = 4_096;
 const GOSSIP_STATE: Method = Method::control("/gossip/state");
 /// For an answer from where this node was before.
 const DOUBLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A member that is down for so long is replaced as a voter where another one can take its place.
-const VOTER_GRACE: Duration = Duration::from_secs(30);
 
 /// Why other nodes cannot be met.
 #[derive(Debug, thiserror::Error)]
@@ -257,10 +255,10 @@ impl GridLink {
         match self.members.list() {
             Some(list) => {
                 let number = list.list().member(self.me).map_or(FOUNDER, |member| member.number);
-                MetaPeers::new(number, network, meta_members(list.list(), &|_| true))
+                MetaPeers::new(number, network, voters::unheard(list.list()))
             }
             None => {
-                let alone = MetaMember { number: FOUNDER, node: self.me, alive: true };
+                let alone = MetaMember::healthy(FOUNDER, self.me);
                 MetaPeers::new(FOUNDER, network, vec![alone])
             }
         }
@@ -369,13 +367,6 @@ impl Following {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.gossip.shutdown().await;
     }
-}
-
-fn meta_members(list: &MemberList, alive: &dyn Fn(NodeId) -> bool) -> Vec<MetaMember> {
-    let members = list.current();
-    members
-        .map(|member| MetaMember { number: member.number, node: member.node, alive: alive(member.node) })
-        .collect()
 }
 
 /// Keeps what the root shard has recorded of drives.
@@ -494,19 +485,15 @@ impl Follower {
         }
         let now = self.followed.clock.since_boot();
         let me = self.link.me;
-        let alive = |node: NodeId| {
-            node == me
-                || view.members.get(&node).is_none_or(|member| {
-                    member.liveness != Liveness::Down || now.saturating_sub(member.since) < VOTER_GRACE
-                })
-        };
-        self.followed.meta.peers().set_members(meta_members(list, &alive));
+        let members = voters::heard(list, me, &view, now);
         // Who leads the root shard answers `shoal.local` for all: there is one, and it moves when it dies.
         let mut reachable = Vec::new();
         if self.followed.meta.leads(ShardId::ROOT) {
-            let living = list.current().filter(|member| alive(member.node));
+            let living =
+                members.iter().filter(|member| member.alive).filter_map(|member| list.member(member.node));
             reachable = living.flat_map(|member| &member.addresses).map(SocketAddr::ip).collect();
         }
+        self.followed.meta.peers().set_members(members);
         self.link.discovery.answer_grid_name(reachable);
         let nobody = GridSnapshot { all_have_aes: true, ..GridSnapshot::default() };
         let mut others = merge(list, &view, me, &nobody);

@@ -5,6 +5,7 @@
 //! | `member-list` | the signed list (docs/formats/member-list.md) |
 //! | `grid-ca` | version 1, then the seed of the grid CA, sealed with the root key |
 //! | `ticket/` ‖ id | the ticket's record (docs/formats/ticket.md) |
+//! | `enrolment/` ‖ node id | the key of a node that may join (the same page) |
 
 use std::sync::Arc;
 
@@ -12,10 +13,11 @@ use data_encoding::HEXLOWER;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{ErrorCode, GridId, NodeId};
-use keyring::{KeyringError, RootKey, SealedValue};
+use keyring::{KeyringError, RootKeys, SealedValue};
 use membership::{
-    AdmitError, ChangeError, GridCa, JoinSecrets, ListError, Member, MemberList, NewMember, Registry,
-    RegistryError, SignedList, Ticket, TicketError, TicketId, TicketOrder, TicketRecord, TicketRecordError,
+    AdmitError, CaPin, ChangeError, Enrolment, EnrolmentError, GridCa, JoinSecrets, ListError, Member,
+    MemberList, NewMember, Registry, RegistryError, SignedList, Ticket, TicketError, TicketId, TicketOrder,
+    TicketRecord, TicketRecordError,
 };
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaError, MetaStore};
@@ -26,11 +28,13 @@ use zeroize::Zeroizing;
 use crate::records::{self, NodeRecord};
 
 const LIST: &[u8] = b"member-list";
-const CA: &[u8] = b"grid-ca";
+/// Key of the record with the grid CA.
+pub const CA_SETTING: &[u8] = b"grid-ca";
 const CA_LABEL: &str = "grid ca";
 const CA_VERSION: u8 = 1;
 const TICKETS: &[u8] = b"ticket/";
-/// Tickets read at once, and shown at most.
+const ENROLMENTS: &[u8] = b"enrolment/";
+/// Tickets, or enrolments, read at once, and shown at most.
 const TICKETS_PAGE: usize = 256;
 /// A change of the list that meets another one is tried again so often.
 const CHANGES_TRIED: usize = 16;
@@ -56,6 +60,9 @@ pub enum RegistryFailure {
     /// A ticket's record cannot be read.
     #[error(transparent)]
     TicketRecord(#[from] TicketRecordError),
+    /// An enrolment cannot be read, or not be made as ordered.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// A record cannot be encoded.
     #[error("writing a record: {0}")]
     Encode(#[from] serde_json::Error),
@@ -74,7 +81,7 @@ pub enum RegistryFailure {
 #[derive(Clone)]
 pub struct GridRegistry {
     meta: MetaStore,
-    root_key: RootKey,
+    root_keys: RootKeys,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     /// The newest list that went through here.
@@ -89,10 +96,14 @@ fn ticket_key(id: TicketId) -> Vec<u8> {
     [TICKETS, &id.0].concat()
 }
 
+fn enrolment_key(node: NodeId) -> Vec<u8> {
+    [ENROLMENTS, node.as_bytes()].concat()
+}
+
 impl GridRegistry {
     /// Over the root shard.
-    pub fn new(meta: MetaStore, root_key: RootKey, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { meta, root_key, clock, random, newest: watch::Sender::new(None) }
+    pub fn new(meta: MetaStore, root_keys: RootKeys, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { meta, root_keys, clock, random, newest: watch::Sender::new(None) }
     }
 
     /// Tells of lists that this node wrote or read.
@@ -110,10 +121,10 @@ impl GridRegistry {
             return Ok(list);
         }
         let ca = GridCa::generate(&*self.random).map_err(|_| RegistryFailure::Missing("randomness"))?;
-        let SealedValue(sealed) = self.root_key.seal_value(CA_LABEL, ca.seed(), &*self.random);
+        let SealedValue(sealed) = self.root_keys.seal_value(CA_LABEL, ca.seed(), &*self.random);
         let list = SignedList::sign(MemberList::found(grid, ca.public_key(), founder)?, &ca)?;
         let writes = vec![
-            setting(CA, Expect::Absent, Some([&[CA_VERSION], sealed.as_slice()].concat())),
+            setting(CA_SETTING, Expect::Absent, Some([&[CA_VERSION], sealed.as_slice()].concat())),
             setting(LIST, Expect::Absent, Some(list.bytes().to_vec())),
         ];
         self.meta.write_records(writes).await?;
@@ -140,11 +151,11 @@ impl GridRegistry {
     }
 
     async fn ca(&self) -> Result<GridCa, RegistryFailure> {
-        let record = self.meta.record(RecordKind::Setting, CA).await?;
+        let record = self.meta.record(RecordKind::Setting, CA_SETTING).await?;
         let record = record.ok_or(RegistryFailure::Missing("grid CA"))?;
         let damaged = RegistryFailure::Damaged("grid CA");
         let Some((&CA_VERSION, sealed)) = record.value.split_first() else { return Err(damaged) };
-        let seed = Zeroizing::new(self.root_key.open_value(CA_LABEL, &SealedValue(sealed.to_vec()))?);
+        let seed = Zeroizing::new(self.root_keys.open_value(CA_LABEL, &SealedValue(sealed.to_vec()))?);
         let Ok(seed) = seed.as_slice().try_into() else { return Err(damaged) };
         GridCa::from_seed(seed).map_err(|_| damaged)
     }
@@ -175,10 +186,45 @@ impl GridRegistry {
         Ok(true)
     }
 
-    /// Takes a member out of the list, for good.
+    /// Lets the node with this key join; replaces what was registered for it before. A member, or one that was, is refused.
+    pub async fn enrol(&self, record: Enrolment) -> Result<(), RegistryFailure> {
+        record.check()?;
+        let node = record.node();
+        match self.current().await?.list().row(node) {
+            Some(row) if row.removed.is_some() => return Err(ChangeError::Removed(node).into()),
+            Some(_) => return Err(ChangeError::Member(node).into()),
+            None => {}
+        }
+        let write = setting(&enrolment_key(node), Expect::Any, Some(record.encode()));
+        Ok(self.meta.write_records(vec![write]).await?)
+    }
+
+    /// Keys that were registered and not withdrawn, expired and used ones too.
+    pub async fn enrolments(&self) -> Result<Vec<Enrolment>, RegistryFailure> {
+        let page = self.meta.records(RecordKind::Setting, Some(ENROLMENTS), TICKETS_PAGE).await?;
+        let enrolments = page.iter().take_while(|record| record.key.starts_with(ENROLMENTS));
+        enrolments.map(|record| Ok(Enrolment::decode(&record.value)?)).collect()
+    }
+
+    /// The node with that key joins no more; a member stays one. False where there is none.
+    pub async fn withdraw(&self, node: NodeId) -> Result<bool, RegistryFailure> {
+        let key = enrolment_key(node);
+        if self.meta.record(RecordKind::Setting, &key).await?.is_none() {
+            return Ok(false);
+        }
+        self.meta.write_records(vec![setting(&key, Expect::Any, None)]).await?;
+        Ok(true)
+    }
+
+    /// What a node must be told to know this grid.
+    pub async fn pin(&self) -> Result<CaPin, RegistryFailure> {
+        Ok(membership::pin(&self.current().await?.list().ca_public_key))
+    }
+
+    /// Takes a member out of the list, for good, and orders a rotation of the root key: it has seen this one.
     pub async fn remove(&self, node: NodeId) -> Result<(), RegistryFailure> {
-        let now = self.clock.now();
-        self.change(|list| list.without(node, now).map(Some), Vec::new()).await.map(|_| ())
+        let (now, rotation) = (self.clock.now(), crate::root_keys::wanted()?);
+        self.change(|list| list.without(node, now).map(Some), vec![rotation]).await.map(|_| ())
     }
 
     /// Puts this list into the place of the one that a backup had. The grid's other nodes do not run.
@@ -265,6 +311,19 @@ impl GridRegistry {
     }
 }
 
+/// The value that the record of the CA gets where the current root key is to seal it; `None` where it does already.
+pub fn resealed_ca(
+    root_keys: &RootKeys,
+    value: &[u8],
+    random: &dyn Random,
+) -> Result<Option<Vec<u8>>, RegistryFailure> {
+    let Some((&CA_VERSION, sealed)) = value.split_first() else {
+        return Err(RegistryFailure::Damaged("grid CA"));
+    };
+    let again = root_keys.reseal_value(CA_LABEL, &SealedValue(sealed.to_vec()), random)?;
+    Ok(again.map(|SealedValue(sealed)| [&[CA_VERSION], sealed.as_slice()].concat()))
+}
+
 fn failed(failure: RegistryFailure) -> AdmitError {
     match failure {
         RegistryFailure::Change(change) => AdmitError::Change(change),
@@ -301,6 +360,30 @@ impl Registry for GridRegistry {
         async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
     }
 
+    fn enrolment(&self, node: NodeId) -> BoxFuture<'_, Result<Option<(Enrolment, u64)>, RegistryError>> {
+        async move {
+            let record = self.meta.record(RecordKind::Setting, &enrolment_key(node)).await.map_err(told)?;
+            let decode = |record: meta_store::root::Record| {
+                Enrolment::decode(&record.value).map(|read| (read, record.generation)).map_err(told)
+            };
+            record.map(decode).transpose()
+        }
+        .boxed()
+    }
+
+    fn admit_enrolled(
+        &self,
+        generation: u64,
+        record: Enrolment,
+        member: NewMember,
+    ) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let this = self.clone();
+        let key = enrolment_key(record.node());
+        let used = setting(&key, Expect::Generation(generation), Some(record.encode()));
+        let task = tokio::spawn(async move { this.admit_new(vec![used], member).await });
+        async move { task.await.map_err(|error| AdmitError::Registry(told(error)))? }.boxed()
+    }
+
     fn admit_by_order(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
         let this = self.clone();
         let task = tokio::spawn(async move { this.admit_new(Vec::new(), member).await });
@@ -321,7 +404,7 @@ impl Registry for GridRegistry {
     }
 
     fn secrets(&self) -> BoxFuture<'_, Result<JoinSecrets, RegistryError>> {
-        let secrets = JoinSecrets { root_key: self.root_key.encode(), settings: Vec::new() };
+        let secrets = JoinSecrets { root_key: self.root_keys.encode(), settings: Vec::new() };
         async move { Ok(secrets) }.boxed()
     }
 }

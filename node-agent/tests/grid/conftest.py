@@ -29,6 +29,13 @@ def network(namespaces):
 
 
 @pytest.fixture
+def ipv6_network(namespaces):
+    made = Network(ipv6_only=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def seed(request):
     given = request.config.getoption("--seed")
     chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
@@ -90,3 +97,19 @@ def settle(grid):
     begin = time.monotonic()
     assert eventually(settled, 60), f"the grid does not settle: {[node.nodes() for node in grid.nodes]}"
     return time.monotonic() - begin
+
+
+def until_drives_are_known(grid, nodes, profile, spread):
+    """Waits until each of these nodes writes large objects in this profile to drives of so many nodes: in the first seconds
+    after a join it knows fewer."""
+    client = grid.s3(timeout=30)
+
+    def known(node):
+        if client.request(node, "PUT", "/load/probe", body=b"?" * 300_000).status != 200:
+            return False
+        (segment,) = node.command("locate", "s3://load/probe", "--json")["segments"]
+        return segment["profile"] == profile and len({chunk.get("node") for chunk in segment["chunks"]}) == spread
+
+    for node in nodes:
+        assert eventually(lambda node=node: known(node), 30), f"{node} knows too few drives"
+    client.close()

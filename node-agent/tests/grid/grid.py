@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from hosts import Network, die_with_parent
+from hosts import Network, authority, die_with_parent
 from s3 import S3
 
 SHOAL = pathlib.Path(os.environ.get("SHOAL_BIN", "target/ci/shoal")).resolve()
@@ -62,15 +62,22 @@ class Node:
         self.configure()
         return made
 
-    def join(self, ticket, peer=None, patience=30):
+    def join(self, ticket=None, peer=None, patience=30, enrolled=None):
+        """By a ticket, or by the key of `key()` in the grid with the pin `enrolled`."""
         file = self.folder / "ticket"
-        file.write_text(ticket + "\n")
-        words = ["--ticket-file", file, "--rpc-listen", f"{self.address}:{RPC_PORT}", "--patience", str(patience)]
-        words += ["--peer", f"{peer.address}:{RPC_PORT}"] if peer else []
+        if ticket is not None:
+            file.write_text(ticket + "\n")
+        words = ["--ticket-file", file] if enrolled is None else ["--enrolled", enrolled]
+        words += ["--rpc-listen", authority(self.address, RPC_PORT), "--patience", str(patience)]
+        words += ["--peer", authority(peer.address, RPC_PORT)] if peer else []
         words += ["--name", f"node-{self.number}", *self._together()]
         made = shoal("join", *self._drive_words(), *words, "--config", self.config, "--json", host=self.host)
         self.configure()
         return made
+
+    def key(self):
+        """Its public key, drawn where there is none yet."""
+        return shoal("node", "key", "--drive", self.drives[0], "--json")["public_key"]
 
     def _together(self):
         return ["--same-file-system-ok"] if len(self.drives) > 1 else []
@@ -81,9 +88,9 @@ class Node:
             f"drives = [{drives}]\n"
             + ("drives_are_domains = true\n" if len(self.drives) > 1 else "")
             + f'socket = "{self.socket}"\n'
-            + '[s3]\nlisten = "0.0.0.0:9000"\n'
-            + '[admin]\nlisten = "0.0.0.0:9001"\ntls = "off"\n'
-            + f'[rpc]\nlisten = "{self.address}:{RPC_PORT}"\n'
+            + '[s3]\nlisten = "[::]:9000"\n'
+            + '[admin]\nlisten = "[::]:9001"\ntls = "off"\n'
+            + f'[rpc]\nlisten = "{authority(self.address, RPC_PORT)}"\n'
             + '[log]\nlevel = "info,openraft=warn"\n'
         )
 

@@ -91,6 +91,11 @@ def inside(netns):
         os.close(there)
 
 
+def authority(address, port):
+    """As it stands in a URL and in a configuration."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 class Host:
     """One namespace with one cable."""
 
@@ -108,11 +113,14 @@ class Host:
         self.readdress(number)
 
     def readdress(self, last):
-        """The only address of this host is 10.73.0.`last` from now on, as after a new lease."""
+        """The only addresses of this host are 10.73.0.`last` and fd73::`last` from now on, as after a new lease."""
         ip("addr", "flush", "dev", "eth0", "scope", "global", netns=self.netns)
+        self.address = f"fd73::{last:x}"
+        ip("addr", "add", f"{self.address}/64", "nodad", "dev", "eth0", netns=self.netns)
+        if self.network.ipv6_only:
+            return
         self.address = f"10.73.0.{last}"
         ip("addr", "add", f"{self.address}/24", "brd", "+", "dev", "eth0", netns=self.netns)
-        ip("addr", "add", f"fd73::{last:x}/64", "nodad", "dev", "eth0", netns=self.netns)
         ip("route", "replace", "224.0.0.0/4", "dev", "eth0", netns=self.netns)
 
     def exec(self, command):
@@ -167,7 +175,8 @@ class Network:
 
     count = 0
 
-    def __init__(self):
+    def __init__(self, ipv6_only=False):
+        self.ipv6_only = ipv6_only
         Network.count += 1
         self.name = f"{PREFIX}{os.getpid()}-{Network.count}"
         self.netns = f"{self.name}-net"

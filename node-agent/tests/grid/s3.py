@@ -9,7 +9,7 @@ import socket
 import urllib.parse
 import xml.etree.ElementTree
 
-from hosts import inside
+from hosts import authority, inside
 
 PORT = 9000
 REGION = "us-east-1"
@@ -48,7 +48,7 @@ class Connection(http.client.HTTPConnection):
     def connect(self):
         # Name resolution is not needed, and a socket keeps the namespace that it was made in.
         with inside(self.netns):
-            self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self.sock = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_STREAM)
         self.sock.settimeout(min(self.timeout, 3))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.connect((self.host, self.port))
@@ -108,7 +108,7 @@ class S3:
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
         digest = hashlib.sha256(body).hexdigest()
         headers = {name.lower(): value for name, value in headers.items()}
-        headers |= {"host": f"{address}:{PORT}", "x-amz-date": stamp, "x-amz-content-sha256": digest}
+        headers |= {"host": authority(address, PORT), "x-amz-date": stamp, "x-amz-content-sha256": digest}
         names = ";".join(sorted(headers))
         lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
         canonical = "\n".join([method, _quoted(path), _query(query), lines, names, digest])

@@ -1,5 +1,6 @@
 """Nodes that die, freeze, move, leave."""
 
+import threading
 import time
 
 import pytest
@@ -148,3 +149,64 @@ def test_removed_node_is_shut_out(make_grid, seed, long):
         assert client.request(node, "GET", key).body == b"new"
     if gone.process.poll() is not None:
         gone.process = None
+
+
+class Writers:
+    """Clients that write and read without a pause, at nodes that stay up; every answer that is no success is an error."""
+
+    def __init__(self, grid, nodes):
+        self.grid, self.errors, self.written, self.longest = grid, [], 0, 0.0
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._write, args=(node, kind)) for node in nodes for kind in (900, 300_000)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(timeout=60)
+            assert not thread.is_alive(), "a client hangs"
+
+    def _write(self, node, size):
+        client, number = self.grid.s3(timeout=30), 0
+        while not self.stopping.is_set():
+            number += 1
+            key, body = f"/load/{node.number}/{size}/{number}", f"{number}\n".encode() * (size // 4)
+            begin = time.monotonic()
+            try:
+                put = client.request(node, "PUT", key, body=body)
+                got = client.request(node, "GET", key)
+                if (put.status, got.status, got.body == body) != (200, 200, True):
+                    self.errors.append((key, put.status, put.code, got.status, got.code))
+            except (Lost, Unreachable) as error:
+                self.errors.append((key, repr(error)))
+            self.written += 1
+            self.longest = max(self.longest, time.monotonic() - begin)
+            time.sleep(0.02)
+
+    def more(self, count=20):
+        goal = self.written + count
+        assert eventually(lambda: self.written >= goal, 60), f"writes stand still: {self.errors}"
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_clients_see_no_error_when_the_leader_goes(make_grid, how):
+    """Who writes at another node waits, and is told of nothing; nor is who writes at the one that came back, once it is ready."""
+    grid = make_grid(4)
+    for node in grid.nodes:  # also who joined last has heard of the drives of all
+        assert eventually(lambda node=node: node.status()["promise"].startswith("ec:2+2"), 30), node.status()
+    leader = grid.wait_leader()
+    with Writers(grid, [node for node in grid.nodes if node is not leader]) as writers:
+        writers.more()
+        getattr(leader, how)()
+        writers.more(60)
+        leader.start()
+        with Writers(grid, [leader]) as at_the_newcomer:
+            at_the_newcomer.more()
+        writers.more()
+    assert not at_the_newcomer.errors, at_the_newcomer.errors[:10]
+    print(f"{how}: {writers.written} writes, the longest took {writers.longest:.1f} s")
+    assert not writers.errors, f"{len(writers.errors)} of {writers.written}: {writers.errors[:10]}"

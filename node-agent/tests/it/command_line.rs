@@ -1,6 +1,6 @@
 //! What the command line refuses, and with which words.
 
-use crate::shoal::{names, run, shoal, text};
+use crate::shoal::{Served, names, run, shoal, text, wait_until};
 
 #[test]
 fn config_check_explains_by_line() {
@@ -137,25 +137,4 @@ fn init_then_serve_then_commands_over_the_socket() {
     let refused = run(["serve", "--config", &config]);
     assert!(!refused.status.success());
     assert!(text(&refused.stderr).contains("root.key"), "{}", text(&refused.stderr));
-}
-
-/// A server; killed when dropped.
-struct Served(std::process::Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Looks again until it holds; a test that never gets there is ended from outside, not by a guess at time.
-fn wait_until(holds: impl Fn() -> bool) {
-    for _ in 0..6_000 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("it never came to hold");
 }

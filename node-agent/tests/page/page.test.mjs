@@ -210,6 +210,8 @@ const TROUBLES = [
     'does not serve everything: writes: no drive.',
     '503',
   ],
+  ['status', (it) => (it.clock.trust = 'unproven'), 'The time of this node is not proven.', 'shoal clock set'],
+  ['status', (it) => (it.clock.trust = 'grid'), 'grid time runs on', 'shoal clock set'],
   [
     'drives',
     (it) => Object.assign(it.drives[1], { state: 'failing', problem: 'a sync failed' }),

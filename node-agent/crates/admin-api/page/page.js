@@ -171,7 +171,16 @@ function problemsOf({ status, nodes, drives, jobs }) {
         `${count(lost, 'segment is', 'segments are')} beyond repair.`,
         'Bring the missing drives or nodes back: nothing else helps.',
       )
-    for (const reason of status.readiness.reasons)
+    const clock = status.clock
+    if (clock && clock.trust !== 'proven')
+      (clock.trust === 'grid' ? fair : bad)(
+        clock.trust === 'grid'
+          ? `No node knows the time: grid time runs on (${time(clock.time)}).`
+          : 'The time of this node is not proven.',
+        'Bring NTP within reach, or, where the clock is right: ',
+        code('shoal clock set'),
+      )
+    for (const reason of status.readiness.reasons.filter((one) => !one.startsWith('time: ')))
       bad(
         `The node does not serve everything: ${reason}.`,
         'Clients get 503 until that ends; what helps stands below or in the node’s log.',
@@ -240,6 +249,14 @@ function drawVerdict(picture, errors) {
 
 // ---- the sections
 
+// Where there is something to say of it.
+function clockOf({ clock }) {
+  if (!clock) return null
+  if (clock.source === 'unproven') return small('time not proven')
+  if (clock.source === 'grid') return small('grid time')
+  return clock.apart ? small(`clock ${span(Math.abs(clock.ahead_us) / 1e6)} ${clock.ahead_us > 0 ? 'ahead' : 'behind'}`) : null
+}
+
 function drawNodes(list) {
   fill(
     'nodes',
@@ -247,7 +264,7 @@ function drawNodes(list) {
       id: node.node,
       cells: [
         [name(node.name), node.here ? small('this one') : null, small('id ', code(short(node.node)), `, number ${node.number}`)],
-        [badge(node.state, MOODS[node.state]), ` for ${span(node.since_seconds)}`, small(`member since ${time(node.added)}`)],
+        [badge(node.state, MOODS[node.state]), ` for ${span(node.since_seconds)}`, small(`member since ${time(node.added)}`), clockOf(node)],
         [node.leads ? badge('leads', 'good') : null, node.votes ? badge('votes') : badge('no vote')],
         String(node.drives),
         room(node.total_bytes, node.free_bytes),

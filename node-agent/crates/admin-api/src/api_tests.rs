@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use crate::node::NodeAnswer;
 use crate::table::Access;
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TicketInfo, VerifyReport,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo,
+    JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
+    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyInfo, SetClock,
+    Status, TicketInfo, VerifyReport,
 };
 use crate::{
     AdminApi, AdminDoor, AdminError, Metrics, Node, NodeSample, OperatorKey, OperatorKeyHash,
@@ -75,6 +76,20 @@ fn job(name: &str) -> JobInfo {
     }
 }
 
+fn clock() -> ClockInfo {
+    ClockInfo {
+        time: Timestamp(5),
+        trust: "proven".to_owned(),
+        source: "rtc".to_owned(),
+        peer: None,
+        uncertainty_us: None,
+        floor: Some(Timestamp(4)),
+        refused: Vec::new(),
+        silent: Vec::new(),
+        members: Vec::new(),
+    }
+}
+
 impl Node for SmallNode {
     fn readiness(&self) -> Readiness {
         let reason = self.unready.load(Ordering::SeqCst).then(|| "no drive".to_owned());
@@ -100,6 +115,7 @@ impl Node for SmallNode {
             segments_incomplete: 0,
             segments_unrecoverable: 0,
             warnings: Vec::new(),
+            clock: Some(clock()),
         };
         async move { Ok(status) }.boxed()
     }
@@ -129,6 +145,12 @@ impl Node for SmallNode {
     }
     fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo> {
         self.ordered(format!("{order:?} {name}"), job(name))
+    }
+    fn clock(&self) -> NodeAnswer<'_, ClockInfo> {
+        async { Ok(clock()) }.boxed()
+    }
+    fn set_clock(&self, order: SetClock) -> NodeAnswer<'_, ClockInfo> {
+        self.ordered(format!("clock {} {}", order.time.0, order.lower_floor), clock())
     }
     fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>> {
         self.ordered("nodes".to_owned(), Vec::new())
@@ -170,6 +192,25 @@ impl Node for SmallNode {
     fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()> {
         self.ordered(format!("delete ticket {id}"), ())
     }
+    fn enrolments(&self) -> NodeAnswer<'_, Vec<EnrolmentInfo>> {
+        self.ordered("enrolments".to_owned(), Vec::new())
+    }
+    fn enrol(&self, order: CreateEnrolment) -> NodeAnswer<'_, EnrolmentInfo> {
+        let info = EnrolmentInfo {
+            node: NodeId::from_bytes([1; 16]),
+            public_key: order.public_key.clone(),
+            state: "open".to_owned(),
+            name: order.name,
+            drives: order.drives,
+            created: Timestamp::from_secs(1),
+            expires: order.valid_seconds.map(Timestamp::from_secs),
+            grid_pin: "pin".to_owned(),
+        };
+        self.ordered(format!("enrol {}", order.public_key), info)
+    }
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeAnswer<'_, ()> {
+        self.ordered(format!("withdraw {node}"), ())
+    }
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>> {
         let key = KeyInfo {
             id: "AK".to_owned(),
@@ -208,6 +249,23 @@ impl Node for SmallNode {
             format!("backup {}", order.salt),
             futures_util::StreamExt::boxed(futures_util::stream::iter(pieces)),
         )
+    }
+    fn root_key(&self) -> NodeAnswer<'_, RootKeyInfo> {
+        let info = RootKeyInfo {
+            active: 2,
+            generations: vec![1, 2],
+            rotating: true,
+            records: 3,
+            records_of_older: 1,
+            records_stuck: 0,
+            members: Vec::new(),
+            waits_for: "half a minute".to_owned(),
+            trouble: None,
+        };
+        self.ordered("root key".to_owned(), info)
+    }
+    fn rotate_root_key(&self) -> NodeAnswer<'_, ()> {
+        self.ordered("rotate".to_owned(), ())
     }
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()> {
         self.ordered(format!("operator {}", hash.0[0]), ())
@@ -337,6 +395,10 @@ async fn orders_reach_the_node_by_key_and_by_socket() {
 
     let add = json!({"path": "/srv/b", "allow_not_empty": true}).to_string();
     assert_eq!(doors.unix(Method::POST, "/v1/drives", add).await.0, StatusCode::OK);
+    let (_, clock) = doors.tcp(Method::GET, "/v1/clock", Some(&key), "").await;
+    assert_eq!((&clock["source"], &clock["trust"]), (&json!("rtc"), &json!("proven")));
+    let order = json!({"time": 1_795_000_000_000_000_u64}).to_string();
+    assert_eq!(doors.unix(Method::POST, "/v1/clock", order).await.0, StatusCode::OK);
     let (_, locked) = doors.unix(Method::POST, &format!("/v1/drives/{DRIVE}/lock"), "").await;
     assert_eq!(locked["locked"], true);
     let replace = json!({"path": "/srv/c"}).to_string();
@@ -350,6 +412,7 @@ async fn orders_reach_the_node_by_key_and_by_socket() {
         doors.orders(),
         [
             "add /srv/b true".to_owned(),
+            "clock 1795000000000000 false".to_owned(),
             "lock true".to_owned(),
             format!("replace {DRIVE} /srv/c"),
             "Pause scrub".to_owned(),

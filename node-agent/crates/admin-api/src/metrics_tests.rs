@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grid_types::DriveState;
+use grid_types::{DriveState, NodeId, Timestamp};
 use http_server::{RequestId, RequestLabels, RequestObserver, RequestRecord};
 
 use crate::Metrics;
 use crate::metrics::{BudgetSample, DoorSample, DriveSample, NodeSample, ProcessSample};
-use crate::types::JobInfo;
+use crate::types::{ClockInfo, JobInfo, MemberClock};
 
 fn record(status: Option<u16>, millis: u64) -> RequestRecord {
     RequestRecord {
@@ -66,6 +66,23 @@ fn sample() -> NodeSample {
         }],
         process: ProcessSample { resident_bytes: 4_096, cpu_seconds: 1.5, ..ProcessSample::default() },
         access_log_dropped: 3,
+        clock: Some(ClockInfo {
+            time: Timestamp(0),
+            trust: "proven".to_owned(),
+            source: "ntp".to_owned(),
+            peer: None,
+            uncertainty_us: Some(700),
+            floor: None,
+            refused: Vec::new(),
+            silent: Vec::new(),
+            members: vec![MemberClock {
+                node: NodeId::from_bytes([1; 16]),
+                source: "host".to_owned(),
+                ahead_us: -1_200_000,
+                uncertainty_us: 900,
+                apart: true,
+            }],
+        }),
     }
 }
 
@@ -103,6 +120,10 @@ fn requests_and_samples_are_on_the_page() {
         "shoal_job_done_total{job=\"scrub\"} 8",
         "shoal_job_paused{job=\"scrub\"} 1",
         "shoal_access_log_dropped_total 3",
+        "shoal_clock_source{source=\"ntp\"} 1",
+        "shoal_clock_source{source=\"unproven\"} 0",
+        "shoal_clock_uncertainty_microseconds 700",
+        "shoal_clock_ahead_microseconds{node=\"01010101010101010101010101010101\"} -1200000",
         "shoal_process_resident_bytes 4096",
         "shoal_process_cpu_seconds_total 1.5",
     ] {

@@ -4,9 +4,10 @@ use futures_util::future::BoxFuture;
 use grid_types::{DriveId, NodeId};
 
 use crate::types::{
-    AddDrive, ConfirmPairing, CreateKey, CreateTicket, DriveInfo, JobInfo, JobOrder, KeyInfo, Locate,
-    Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice, QuarantineDone, QuarantinedInfo,
-    Readiness, ReleaseQuarantined, ReplaceDrive, Status, TakeBackup, TicketInfo, VerifyReport,
+    AddDrive, ClockInfo, ConfirmPairing, CreateEnrolment, CreateKey, CreateTicket, DriveInfo, EnrolmentInfo,
+    JobInfo, JobOrder, KeyInfo, Locate, Located, NewKey, NewTicket, NodeInfo, Pairing, QuarantineChoice,
+    QuarantineDone, QuarantinedInfo, Readiness, ReleaseQuarantined, ReplaceDrive, RootKeyInfo, SetClock,
+    Status, TakeBackup, TicketInfo, VerifyReport,
 };
 use crate::{AdminError, ByteStream, NodeSample, OperatorKeyHash};
 
@@ -48,6 +49,11 @@ pub trait Node: Send + Sync + 'static {
     /// Steers one.
     fn order_job(&self, name: &str, order: JobOrder) -> NodeAnswer<'_, JobInfo>;
 
+    /// Which time it has.
+    fn clock(&self) -> NodeAnswer<'_, ClockInfo>;
+    /// The operator vouches for a time.
+    fn set_clock(&self, order: SetClock) -> NodeAnswer<'_, ClockInfo>;
+
     /// Members of the grid.
     fn nodes(&self) -> NodeAnswer<'_, Vec<NodeInfo>>;
     /// Takes a member out of the grid, for good.
@@ -64,6 +70,13 @@ pub trait Node: Send + Sync + 'static {
     fn create_ticket(&self, order: CreateTicket) -> NodeAnswer<'_, NewTicket>;
     /// Nobody joins with it any more.
     fn delete_ticket(&self, id: &str) -> NodeAnswer<'_, ()>;
+
+    /// Keys of nodes that may join, expired and used ones too.
+    fn enrolments(&self) -> NodeAnswer<'_, Vec<EnrolmentInfo>>;
+    /// Lets the node with this key join.
+    fn enrol(&self, order: CreateEnrolment) -> NodeAnswer<'_, EnrolmentInfo>;
+    /// Not any more.
+    fn withdraw_enrolment(&self, node: NodeId) -> NodeAnswer<'_, ()>;
 
     /// Access keys.
     fn keys(&self) -> NodeAnswer<'_, Vec<KeyInfo>>;
@@ -83,6 +96,11 @@ pub trait Node: Send + Sync + 'static {
 
     /// Metadata and keys as the bytes of one backup file.
     fn take_backup(&self, order: TakeBackup) -> NodeAnswer<'_, ByteStream>;
+
+    /// Generations of the root key, and how far a rotation is.
+    fn root_key(&self) -> NodeAnswer<'_, RootKeyInfo>;
+    /// Orders a rotation of the root key; it goes on by itself.
+    fn rotate_root_key(&self) -> NodeAnswer<'_, ()>;
 
     /// Stores the hash of a new operator key, durably.
     fn set_operator_key(&self, hash: OperatorKeyHash) -> NodeAnswer<'_, ()>;

@@ -73,6 +73,8 @@ pub static OPERATIONS: &[Operation] = &[
     row!("Metrics", GET, "/metrics", Operator, "Figures as Prometheus text", ops::health::metrics),
     row!("ListOperations", GET, "/v1/operations", Operator, "This table", ops::status::operations),
     row!("Status", GET, "/v1/status", Operator, "The node at a glance", ops::status::status),
+    row!("ShowClock", GET, "/v1/clock", Operator, "Which time it has, and by whose word", ops::clock::show),
+    row!("SetClock", POST, "/v1/clock", Operator, "The operator vouches for the time", ops::clock::set),
     row!(
         "ListDrives",
         GET,
@@ -168,6 +170,30 @@ pub static OPERATIONS: &[Operation] = &[
         "Nobody joins with it any more",
         ops::tickets::delete
     ),
+    row!(
+        "ListEnrolments",
+        GET,
+        "/v1/enrolments",
+        Operator,
+        "Keys of nodes that may join",
+        ops::enrolments::list
+    ),
+    row!(
+        "CreateEnrolment",
+        POST,
+        "/v1/enrolments",
+        Operator,
+        "Lets the node with this key join",
+        ops::enrolments::create
+    ),
+    row!(
+        "DeleteEnrolment",
+        DELETE,
+        "/v1/enrolments/{node}",
+        Operator,
+        "The node with that key joins no more",
+        ops::enrolments::delete
+    ),
     row!("ListJobs", GET, "/v1/jobs", Operator, "Background workers", ops::jobs::list),
     row!(
         "PauseJob",
@@ -187,6 +213,15 @@ pub static OPERATIONS: &[Operation] = &[
         Operator,
         "Makes an access key, shows its secret once",
         ops::keys::create
+    ),
+    row!("ShowRootKey", GET, "/v1/root-key", Operator, "Generations of the root key", ops::keys::root_key),
+    row!(
+        "RotateRootKey",
+        POST,
+        "/v1/root-key/rotate",
+        Operator,
+        "A new root key; all is sealed anew",
+        ops::keys::rotate_root_key
     ),
     row!("EnableKey", POST, "/v1/keys/{id}/enable", Operator, "Accepts a key again", ops::keys::enable),
     row!("DisableKey", POST, "/v1/keys/{id}/disable", Operator, "Refuses a key", ops::keys::disable),

@@ -42,6 +42,67 @@ pub struct Status {
     pub segments_unrecoverable: u64,
     /// What the operator should look at.
     pub warnings: Vec<String>,
+    /// Which time it has; absent in answers of releases that did not say.
+    #[serde(default)]
+    pub clock: Option<ClockInfo>,
+}
+
+/// `GET /v1/clock`: which time a node has, and who vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockInfo {
+    /// Its time, when it was asked.
+    pub time: Timestamp,
+    /// `unproven`, `grid` or `proven`.
+    pub trust: String,
+    /// `unproven`, `grid`, `host`, `rtc`, `ntp`, `operator` or `peer`.
+    pub source: String,
+    /// The member that proved it, with `peer`.
+    pub peer: Option<NodeId>,
+    /// It may be off so far, in microseconds, where it is proven.
+    pub uncertainty_us: Option<u64>,
+    /// The time before which it cannot be; absent where the clock of the host counts as proven.
+    pub floor: Option<Timestamp>,
+    /// Sources that said something that was not believed, and why.
+    pub refused: Vec<ClockTrouble>,
+    /// Sources that were asked and said nothing of use, and why.
+    pub silent: Vec<ClockTrouble>,
+    /// The clocks of members that were asked lately.
+    pub members: Vec<MemberClock>,
+}
+
+/// A source of time that is no help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockTrouble {
+    /// `rtc`, `ntp`, `ntp HOST`, `peer` or `operator`.
+    pub source: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The clock of a member against that of the node that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberClock {
+    /// Whose.
+    pub node: NodeId,
+    /// As in `ClockInfo`.
+    pub source: String,
+    /// Microseconds that it is ahead; negative where it is behind.
+    pub ahead_us: i64,
+    /// The measurement may be off so far.
+    pub uncertainty_us: u64,
+    /// Further apart than clocks of members should be.
+    pub apart: bool,
+}
+
+/// `POST /v1/clock`: the operator vouches for the time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetClock {
+    /// The time now.
+    pub time: Timestamp,
+    /// What the node took for the earliest possible time is wrong: this counts whatever there was, and stamps may go back.
+    #[serde(default)]
+    pub lower_floor: bool,
 }
 
 /// `GET /health/ready`: true = can serve GET and PUT now.
@@ -351,6 +412,9 @@ pub struct NodeInfo {
     pub free_bytes: u64,
     /// When it joined.
     pub added: Timestamp,
+    /// Its clock against that of the node asked, where it was compared lately.
+    #[serde(default)]
+    pub clock: Option<MemberClock>,
 }
 
 /// `POST /v1/locate`.
@@ -479,6 +543,84 @@ pub struct TicketInfo {
     pub created: Timestamp,
     /// When it ends.
     pub expires: Timestamp,
+}
+
+/// `POST /v1/enrolments`: lets the node with this key join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnrolment {
+    /// As `shoal node key` printed it.
+    pub public_key: String,
+    /// What people shall call the node; empty: what it calls itself.
+    pub name: String,
+    /// Which drives a board takes into service: `image-data`, `blank-too` or `ask`.
+    pub drives: String,
+    /// Seconds until it expires; absent: never.
+    pub valid_seconds: Option<u64>,
+}
+
+/// `GET /v1/enrolments`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentList {
+    /// Newest first.
+    pub enrolments: Vec<EnrolmentInfo>,
+}
+
+/// A key that was registered before its node joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentInfo {
+    /// The node that has the key.
+    pub node: NodeId,
+    /// The key.
+    pub public_key: String,
+    /// `open`, `joined` or `expired`.
+    pub state: String,
+    /// What people shall call the node.
+    pub name: String,
+    /// Which drives it takes into service.
+    pub drives: String,
+    /// When it was registered.
+    pub created: Timestamp,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+    /// What the node must be told, so that it knows the right grid. No secret.
+    pub grid_pin: String,
+}
+
+/// `GET /v1/root-key`: the key that all others hang on, and how far its rotation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyInfo {
+    /// The generation that seals.
+    pub active: u32,
+    /// All that something may be sealed with, and the one that is being handed out.
+    pub generations: Vec<u32>,
+    /// A rotation goes on.
+    pub rotating: bool,
+    /// Records that are sealed with a root key.
+    pub records: u64,
+    /// Of them, with another one than the node asked uses.
+    pub records_of_older: u64,
+    /// Of them, cannot be opened.
+    pub records_stuck: u64,
+    /// What each member has.
+    pub members: Vec<RootKeyHolder>,
+    /// What the rotation waits for; empty where none goes on.
+    pub waits_for: String,
+    /// What the node asked failed with last.
+    pub trouble: Option<String>,
+}
+
+/// The root keys of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyHolder {
+    /// The member.
+    pub node: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// What it has; empty: it was not heard of.
+    pub generations: Vec<u32>,
+    /// What it seals with, where a rotation asked.
+    pub sealing: Option<u32>,
 }
 
 /// `POST /v1/backup`: metadata and keys as one file, sealed with this key. The passphrase stays with who knows it.

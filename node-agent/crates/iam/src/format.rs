@@ -31,6 +31,10 @@ impl StoredKey {
         Self { state, ..self }
     }
 
+    pub(crate) fn with_secret(self, secret: SealedValue) -> Self {
+        Self { secret, ..self }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         postcard::to_extend(self, vec![VERSION]).expect("writing to memory does not fail")
     }

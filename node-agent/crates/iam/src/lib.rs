@@ -11,7 +11,7 @@ mod store;
 
 pub use access_key::{AccessKey, AccessKeyState, Caller};
 pub use error::IamError;
-pub use store::{Action, Iam};
+pub use store::{Action, Iam, resealed_record};
 
 #[cfg(test)]
 mod store_tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grid_types::ErrorCode;
-use keyring::RootKey;
+use keyring::RootKeys;
 use meta_store::root::{Expect, Record, RecordKind, RecordWrite};
 use meta_store::{MetaError, MetaStore};
 use parking_lot::Mutex;
@@ -39,7 +39,7 @@ pub struct Iam {
 
 struct Shared {
     meta: MetaStore,
-    root_key: RootKey,
+    root_keys: RootKeys,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     cache: Mutex<KeyCache>,
@@ -47,9 +47,14 @@ struct Shared {
 
 impl Iam {
     /// Over the root shard.
-    pub fn new(meta: MetaStore, root_key: RootKey, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        let cache = Mutex::default();
-        Self { shared: Arc::new(Shared { meta, root_key, clock, random, cache }) }
+    pub fn new(
+        meta: MetaStore,
+        root_keys: impl Into<RootKeys>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let (cache, root_keys) = (Mutex::default(), root_keys.into());
+        Self { shared: Arc::new(Shared { meta, root_keys, clock, random, cache }) }
     }
 
     /// The key and its secret, or InvalidAccessKey (unknown or disabled).
@@ -78,7 +83,7 @@ impl Iam {
 
     async fn load(&self, id: &str) -> Result<Option<KnownKey>, IamError> {
         let Some((_, stored)) = self.stored(id).await? else { return Ok(None) };
-        let plain = self.shared.root_key.open_value(id, &stored.secret)?;
+        let plain = self.shared.root_keys.open_value(id, &stored.secret)?;
         let secret = String::from_utf8(plain).map_err(|_| damaged(id))?;
         Ok(Some((stored.access_key(id), Arc::new(Zeroizing::new(secret)))))
     }
@@ -131,7 +136,7 @@ impl Iam {
             state: AccessKeyState::Active,
             created: self.shared.clock.now(),
         };
-        let sealed = self.shared.root_key.seal_value(&id, secret.as_bytes(), &*self.shared.random);
+        let sealed = self.shared.root_keys.seal_value(&id, secret.as_bytes(), &*self.shared.random);
         let value = Some(StoredKey::new(&key, sealed).encode());
         let written = self.write(&id, Expect::Absent, value).await;
         match written {
@@ -195,6 +200,20 @@ impl Iam {
         let _forget = Forget { shared: &self.shared, id };
         Ok(self.shared.meta.write_records(vec![write]).await?)
     }
+}
+
+/// The value that the record of access key `id` gets where the current root key is to seal its secret; `None` where it does
+/// already.
+pub fn resealed_record(
+    root_keys: &RootKeys,
+    id: &[u8],
+    value: &[u8],
+    random: &dyn Random,
+) -> Result<Option<Vec<u8>>, IamError> {
+    let id = String::from_utf8_lossy(id);
+    let stored = StoredKey::decode(value).ok_or_else(|| damaged(&id))?;
+    let again = root_keys.reseal_value(&id, &stored.secret, random)?;
+    Ok(again.map(|secret| stored.with_secret(secret).encode()))
 }
 
 /// Forgets a cached key when dropped.

@@ -10,7 +10,7 @@ use meta_store::{MetaConfig, MetaStore};
 use sys::{Clock, RealClock, RealDisk, RealRandom, SimClock};
 
 use crate::cache::{KNOWN_AGE_MAX, UNKNOWN_AGE_MAX};
-use crate::{AccessKeyState, Action, Caller, Iam, IamError};
+use crate::{AccessKeyState, Action, Caller, Iam, IamError, resealed_record};
 
 struct Rig {
     iam: Iam,
@@ -149,4 +149,30 @@ async fn who_may_do_what() {
     assert_eq!(ask(Caller::Anonymous).await, Some(ErrorCode::AccessDenied));
     key.state = AccessKeyState::Disabled;
     assert_eq!(ask(Caller::Key(key)).await, Some(ErrorCode::AccessDenied));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_sealed_anew_and_stay_the_same() {
+    let rig = rig().await;
+    let random = RealRandom;
+    let (key, secret) = rig.iam.create("u", None).await.unwrap();
+    let record = rig.meta.record(RecordKind::AccessKey, key.id.as_bytes()).await.unwrap().unwrap();
+    let keys = keyring::RootKeys::from(rig.root_key.clone());
+    let again = |value: &[u8]| resealed_record(&keys, key.id.as_bytes(), value, &random).unwrap();
+    assert!(again(&record.value).is_none());
+    keys.draw_next(1, &random).unwrap();
+    keys.seal_with(2);
+    let value = again(&record.value).unwrap();
+    assert!(again(&value).is_none());
+    let write = RecordWrite {
+        kind: RecordKind::AccessKey,
+        key: record.key,
+        expect: Expect::Generation(record.generation),
+        value: Some(value),
+    };
+    rig.meta.write_records(vec![write]).await.unwrap();
+    keys.forget_all_but(&[]);
+    let other = Iam::new(rig.meta.clone(), keys.clone(), Arc::new(rig.clock.clone()), Arc::new(RealRandom));
+    assert_eq!(*other.lookup(&key.id).await.unwrap().1, secret);
+    assert!(resealed_record(&keys, b"other id", b"no record", &random).is_err());
 }

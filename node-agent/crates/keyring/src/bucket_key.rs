@@ -41,6 +41,10 @@ impl BucketKey {
         Self { generation, secret, values }
     }
 
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// Its generation, stored with each segment.
     pub fn generation(&self) -> u32 {
         self.generation

@@ -9,18 +9,20 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::KeyringError;
 use crate::secret::{KEY_BYTES, Secret};
+use crate::{KeyringError, ROOT_KEYS_MAX};
 
 const MAGIC: &[u8; 8] = b"SHOALKEY";
 const VERSION: u16 = 1;
 const MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 const CHECKED_BYTES: usize = 48;
-/// Bytes of a key file: magic 8, version 2, zero 2, generation 4, key 32, SHA-256 of these 48.
+/// Bytes of one key in a key file: magic 8, version 2, zero 2, generation 4, key 32, SHA-256 of these 48.
 pub const KEY_FILE_BYTES: usize = CHECKED_BYTES + 32;
 
-pub(crate) fn load(path: &Path) -> Result<(u32, Secret), KeyringError> {
+const FILE_BYTES_MAX: usize = ROOT_KEYS_MAX * KEY_FILE_BYTES;
+
+pub(crate) fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     let failed = |source| KeyringError::File { path: path.to_owned(), source };
     let wrong = |reason| KeyringError::Format { path: path.to_owned(), reason };
     let mut file = File::open(path).map_err(failed)?;
@@ -32,20 +34,35 @@ pub(crate) fn load(path: &Path) -> Result<(u32, Secret), KeyringError> {
     if metadata.mode() & OTHERS != 0 {
         return Err(wrong("is open to other users: run chmod 600 on it, and think of the key as seen"));
     }
-    if metadata.len() != KEY_FILE_BYTES as u64 {
-        return Err(wrong("does not have the 80 bytes of a key file: bring back a copy"));
-    }
-    let mut bytes = Zeroizing::new([0; KEY_FILE_BYTES]);
+    let bytes = usize::try_from(metadata.len()).ok().filter(|bytes| *bytes <= FILE_BYTES_MAX);
+    let Some(bytes) = bytes else {
+        return Err(wrong("does not have the 80 bytes of each of its keys: bring back a copy"));
+    };
+    let mut bytes = Zeroizing::new(vec![0; bytes]);
     file.read_exact(bytes.as_mut_slice()).map_err(failed)?;
-    decode(&bytes).map_err(wrong)
+    Ok(bytes)
 }
 
-pub(crate) fn save(path: &Path, generation: u32, secret: &Secret) -> Result<(), KeyringError> {
-    let failed = |source| KeyringError::File { path: path.to_owned(), source };
+pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
     if path.symlink_metadata().is_ok() {
-        return Err(failed(ErrorKind::AlreadyExists.into()));
+        return Err(KeyringError::File { path: path.to_owned(), source: ErrorKind::AlreadyExists.into() });
     }
-    let bytes = encode(generation, secret);
+    write(path, bytes, publish)
+}
+
+/// Puts these bytes in the place of whatever file is there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
+    // Where the name is a link, the file that it points at.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    write(&path, bytes, |from, to| std::fs::rename(from, to))
+}
+
+fn write(
+    path: &Path,
+    bytes: &[u8],
+    publish: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+) -> Result<(), KeyringError> {
+    let failed = |source| KeyringError::File { path: path.to_owned(), source };
     let temporary = temporary_path(path);
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
@@ -56,7 +73,7 @@ pub(crate) fn save(path: &Path, generation: u32, secret: &Secret) -> Result<(), 
         .create_new(true)
         .mode(MODE)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes.as_slice()).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| publish(&temporary, path));
     if let Err(error) = written {
         let _ = std::fs::remove_file(&temporary);

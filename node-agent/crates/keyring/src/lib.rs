@@ -9,6 +9,7 @@ mod error;
 mod key_file;
 mod passphrase;
 mod root_key;
+mod root_keys;
 mod sealed_stream;
 mod secret;
 
@@ -16,7 +17,8 @@ pub use bucket_key::{BucketKey, SealedValue, WrappedKey};
 pub use error::KeyringError;
 pub use key_file::KEY_FILE_BYTES;
 pub use passphrase::{PASSPHRASE_BYTES_MIN, PassphraseCost, PassphraseError, PassphraseKey, SALT_BYTES};
-pub use root_key::RootKey;
+pub use root_key::{RootKey, RootKeyCheck};
+pub use root_keys::{ROOT_KEYS_MAX, RootKeys};
 pub use sealed_stream::{PieceOpener, PieceSealer, SEALED_PIECE_OVERHEAD_BYTES};
 pub use secret::SEALED_VALUE_OVERHEAD_BYTES;
 

@@ -1,9 +1,9 @@
 //! The root key: wraps bucket keys, seals the few secrets of the root shard.
 
 use std::fmt;
-use std::path::Path;
 
 use grid_types::BucketId;
+use serde::{Deserialize, Serialize};
 use sys::Random;
 use zeroize::Zeroizing;
 
@@ -12,7 +12,12 @@ use crate::{BucketKey, KeyringError, SealedValue, WrappedKey, key_file};
 
 const WRAP_LABEL: &str = "shoal wrap v1";
 const VALUE_LABEL: &str = "shoal root value v1";
+const CHECK_LABEL: &[u8] = b"shoal root check v1";
 const FIRST_GENERATION: u32 = 1;
+
+/// Derived from a root key: the same for the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyCheck(pub [u8; 16]);
 
 /// The grid's root key. Zeroised on drop. Clones share it.
 #[derive(Clone)]
@@ -34,18 +39,7 @@ impl RootKey {
         Self::new(FIRST_GENERATION, Secret::generate(random))
     }
 
-    /// Reads a key file; refuses one that others may read.
-    pub fn load(path: &Path) -> Result<Self, KeyringError> {
-        let (generation, secret) = key_file::load(path)?;
-        Ok(Self::new(generation, secret))
-    }
-
-    /// Writes a key file durably with mode 0600; refuses to replace one. Blocks.
-    pub fn save(&self, path: &Path) -> Result<(), KeyringError> {
-        key_file::save(path, self.generation, &self.secret)
-    }
-
-    /// The bytes of a key file, for a member that joins over a connection that is sealed and proved.
+    /// The bytes of a key file that holds it alone, for a member over a connection that is sealed and proved.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(key_file::encode(self.generation, &self.secret).to_vec())
     }
@@ -63,6 +57,21 @@ impl RootKey {
         self.generation
     }
 
+    /// Tells this key from others, and tells nothing of it.
+    pub fn check(&self) -> RootKeyCheck {
+        let bytes = self.secret.derive(&[CHECK_LABEL]);
+        let mut check = [0; 16];
+        check.copy_from_slice(&bytes[..16]);
+        RootKeyCheck(check)
+    }
+
+    /// Wraps a bucket key.
+    pub(crate) fn wrap(&self, bucket: BucketId, key: &BucketKey, random: &dyn Random) -> WrappedKey {
+        let associated = wrap_associated(bucket, key.generation(), self.generation);
+        let SealedValue(bytes) = self.wrapping.seal(&associated, key.secret().expose(), random);
+        WrappedKey { generation: key.generation(), root_generation: self.generation, bytes }
+    }
+
     /// Draws a bucket key and wraps it (XChaCha20-Poly1305; bound to bucket, generation and root generation).
     pub fn new_bucket_key(
         &self,
@@ -70,11 +79,9 @@ impl RootKey {
         generation: u32,
         random: &dyn Random,
     ) -> (BucketKey, WrappedKey) {
-        let secret = Secret::generate(random);
-        let associated = wrap_associated(bucket, generation, self.generation);
-        let SealedValue(bytes) = self.wrapping.seal(&associated, secret.expose(), random);
-        let wrapped = WrappedKey { generation, root_generation: self.generation, bytes };
-        (BucketKey::new(generation, secret), wrapped)
+        let key = BucketKey::new(generation, Secret::generate(random));
+        let wrapped = self.wrap(bucket, &key, random);
+        (key, wrapped)
     }
 
     /// Opens a wrapped bucket key.

@@ -8,7 +8,7 @@ use grid_types::{BucketId, SegmentId};
 use sys::Random;
 
 use crate::secret::Secret;
-use crate::{BucketKey, KEY_FILE_BYTES, KeyringError, RootKey, SealedValue};
+use crate::{BucketKey, KEY_FILE_BYTES, KeyringError, RootKey, RootKeys, SealedValue};
 
 /// 0, 1, 2 … over all calls.
 #[derive(Default)]
@@ -121,12 +121,12 @@ fn a_key_file_comes_back_and_is_private() {
     let random = Counting::default();
     let root = RootKey::generate(&random);
     let (_, wrapped) = root.new_bucket_key(BUCKET, 3, &random);
-    root.save(&path).unwrap();
+    RootKeys::from(root).save(&path).unwrap();
     let metadata = std::fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
     assert_eq!(metadata.len(), KEY_FILE_BYTES as u64);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
-    let loaded = RootKey::load(&path).unwrap();
+    let loaded = RootKeys::load(&path).unwrap();
     assert_eq!(loaded.generation(), 1);
     assert_eq!(loaded.unwrap(BUCKET, &wrapped).unwrap().generation(), 3);
 }
@@ -140,7 +140,7 @@ fn the_key_file_of_the_first_release_still_loads() {
     let path = dir.path().join("root.key");
     std::fs::write(&path, &bytes).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(RootKey::load(&path).unwrap().generation(), 2);
+    assert_eq!(RootKeys::load(&path).unwrap().generation(), 2);
 }
 
 fn data(hex: &str) -> Vec<u8> {
@@ -151,9 +151,9 @@ fn data(hex: &str) -> Vec<u8> {
 fn a_key_file_is_never_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("root.key");
-    RootKey::generate(&Counting::default()).save(&path).unwrap();
+    RootKeys::from(RootKey::generate(&Counting::default())).save(&path).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let error = RootKey::generate(&Counting(AtomicU8::new(9))).save(&path).unwrap_err();
+    let error = RootKeys::from(RootKey::generate(&Counting(AtomicU8::new(9)))).save(&path).unwrap_err();
     assert!(
         matches!(&error, KeyringError::File { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
     );
@@ -165,18 +165,18 @@ fn a_stale_temporary_file_does_not_stop_a_save() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("root.key");
     std::fs::write(dir.path().join("root.key.new"), b"half a key").unwrap();
-    RootKey::generate(&Counting::default()).save(&path).unwrap();
-    assert!(RootKey::load(&path).is_ok());
+    RootKeys::from(RootKey::generate(&Counting::default())).save(&path).unwrap();
+    assert!(RootKeys::load(&path).is_ok());
 }
 
 #[test]
 fn a_key_file_open_to_others_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("root.key");
-    RootKey::generate(&Counting::default()).save(&path).unwrap();
+    RootKeys::from(RootKey::generate(&Counting::default())).save(&path).unwrap();
     for mode in [0o640, 0o604, 0o660, 0o601] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let text = RootKey::load(&path).unwrap_err().to_string();
+        let text = RootKeys::load(&path).unwrap_err().to_string();
         assert!(text.contains("chmod 600"), "{mode:o}: {text}");
     }
 }
@@ -185,25 +185,25 @@ fn a_key_file_open_to_others_is_refused() {
 fn a_damaged_key_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("root.key");
-    RootKey::generate(&Counting::default()).save(&path).unwrap();
+    RootKeys::from(RootKey::generate(&Counting::default())).save(&path).unwrap();
     let good = std::fs::read(&path).unwrap();
     for byte in 0..good.len() {
         let mut bad = good.clone();
         bad[byte] ^= 0x10;
         std::fs::write(&path, &bad).unwrap();
-        assert!(RootKey::load(&path).is_err(), "byte {byte}");
+        assert!(RootKeys::load(&path).is_err(), "byte {byte}");
     }
     for length in [0, 16, good.len() - 1] {
         std::fs::write(&path, &good[..length]).unwrap();
-        assert!(matches!(RootKey::load(&path), Err(KeyringError::Format { .. })), "{length} bytes");
+        assert!(matches!(RootKeys::load(&path), Err(KeyringError::Format { .. })), "{length} bytes");
     }
     std::fs::write(&path, [good.as_slice(), b"x"].concat()).unwrap();
-    assert!(RootKey::load(&path).is_err());
+    assert!(RootKeys::load(&path).is_err());
     assert!(matches!(
-        RootKey::load(dir.path()),
+        RootKeys::load(dir.path()),
         Err(KeyringError::Format { .. } | KeyringError::File { .. })
     ));
-    assert!(matches!(RootKey::load(&dir.path().join("none")), Err(KeyringError::File { .. })));
+    assert!(matches!(RootKeys::load(&dir.path().join("none")), Err(KeyringError::File { .. })));
 }
 
 /// `None` where nothing is mapped there (any more).

@@ -1,9 +1,10 @@
 //! Which nodes belong to the grid, how one joins, which of them live, and where they are.
 //!
 //! - `member_list`: the signed list that TLS, Raft and placement ask.
-//! - `ticket`: what lets a new node in; `join`: how it gets in.
+//! - `ticket`, `enrolment`: what lets a new node in; `join`: how it gets in.
 //! - `gossip`: who lives, and what each node says of itself.
 //! - `discovery`: where others may be.
+//! - `time`: which time it is, and who vouches for it.
 //! - `merge`: all of it as the `GridSnapshot` that placement and reads use.
 //!
 //! Invariants: the member list is the only authority, everything else here is a hint or an observation; nothing becomes
@@ -11,17 +12,20 @@
 //! implements. May import `grid-types`, `sys` and `rpc`.
 
 mod discovery;
+mod enrolment;
 mod gossip;
 mod grid_ca;
 mod join;
 mod member_list;
 mod merge;
 mod ticket;
+mod time;
 
 pub use discovery::{
     Announcement, Discovery, DiscoveryConfig, FOUND_MAX, Found, GRID_ADDRESSES_MAX, Interfaces, MDNS_PORT,
     PEERS_MAX, Presence, Source, usable_addresses,
 };
+pub use enrolment::{Enrolment, EnrolmentError, GridPin, KeyTextError, NodePublicKey};
 pub use gossip::{
     Gossip, GossipConfig, GridView, Liveness, MemberView, NODE_STATE_BYTES_MAX, NODE_STATE_DRIVES_MAX,
     NodeState, SERVICE as GOSSIP_SERVICE, StateError,
@@ -41,4 +45,9 @@ pub use merge::merge;
 pub use ticket::{
     DrivePolicy, TICKET_PEERS_MAX, TICKET_TEXT_MAX, TICKET_USES_MAX, Ticket, TicketError, TicketId,
     TicketIdError, TicketOrder, TicketRecord, TicketRecordError, UnknownDrivePolicy,
+};
+pub use time::{
+    CLOCKS_APART_MAX, Electorate, FLOOR_EARLIEST, FLOOR_FILE, GRID_TIME_AFTER, KeeperStart, NTP_SERVERS_MAX,
+    OperatorTime, PeerClock, Refusal as TimeRefusal, SERVICE as TIME_SERVICE, TimeConfig, TimeKeeper,
+    TimeSource, TimeStatus, read_floor, write_floor,
 };

@@ -31,7 +31,7 @@ async fn run(shards: u64, nodes: u64) {
     let mut stores = Vec::new();
     let mut folders = Vec::new();
     let members: Vec<MetaMember> = (1..=nodes)
-        .map(|number| MetaMember { number, node: NodeId::from_bytes([number as u8; 16]), alive: true })
+        .map(|number| MetaMember::healthy(number, NodeId::from_bytes([number as u8; 16])))
         .collect();
     for number in 1..=nodes {
         let folder = tempfile::tempdir().expect("a folder");

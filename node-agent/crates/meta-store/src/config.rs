@@ -7,6 +7,8 @@ use crate::log::LogConfig;
 /// Limits and periods; `Default` is what users get.
 #[derive(Debug, Clone)]
 pub struct MetaConfig {
+    /// Generation of metadata that is made now: 0 where a grid is founded, more where lost metadata is made anew.
+    pub generation: u64,
     /// A shard is split when its SQLite file is larger.
     pub shard_bytes_max: u64,
     /// A shard whose log tail is longer is checkpointed.
@@ -25,6 +27,8 @@ pub struct MetaConfig {
     pub maintenance_period: Duration,
     /// Sizes of the shared log.
     pub log: LogConfig,
+    /// Leaders that are spread unevenly over the nodes must be so for so long before one moves.
+    pub leader_settle: Duration,
     /// Entries kept in the log behind a snapshot, so that a node that was away for a moment needs no snapshot.
     pub log_entries_kept: u64,
 }
@@ -32,6 +36,7 @@ pub struct MetaConfig {
 impl Default for MetaConfig {
     fn default() -> Self {
         Self {
+            generation: 0,
             shard_bytes_max: 1 << 30,
             checkpoint_tail_bytes: 64 << 20,
             checkpoint_age: Duration::from_secs(600),
@@ -41,6 +46,7 @@ impl Default for MetaConfig {
             batch_entries_max: 256,
             maintenance_period: Duration::from_millis(500),
             log: LogConfig::default(),
+            leader_settle: Duration::from_secs(10),
             log_entries_kept: 1_000,
         }
     }

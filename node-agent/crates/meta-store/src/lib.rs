@@ -10,6 +10,7 @@
 pub mod command;
 mod config;
 mod error;
+mod generation;
 mod group;
 pub mod home;
 pub mod log;

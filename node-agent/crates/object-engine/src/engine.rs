@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_types::{BucketName, ErrorCode, OpId, ProfileChoice, VersionId};
-use keyring::RootKey;
+use keyring::RootKeys;
 use meta_store::root::Bucket;
 use meta_store::{Command, MetaStore, Outcome};
 use segment_store::SegmentStore;
@@ -47,12 +47,12 @@ impl ObjectEngine {
     pub fn new(
         meta: MetaStore,
         segments: SegmentStore,
-        root_key: RootKey,
+        root_keys: impl Into<RootKeys>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         config: EngineConfig,
     ) -> Self {
-        let keys = BucketKeys::new(meta.clone(), root_key);
+        let keys = BucketKeys::new(meta.clone(), root_keys.into());
         Self {
             shared: Arc::new(Shared {
                 meta,

@@ -71,6 +71,8 @@ impl EngineError {
             Self::Digest(_) => ErrorCode::Internal,
             Self::Meta(error) => error.code(),
             Self::Segment(error) => error.code(),
+            // It comes from another member.
+            Self::Keyring(keyring::KeyringError::NotHeld(_)) => ErrorCode::Unavailable,
             Self::Keyring(_) => ErrorCode::KeyMissing,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use grid_types::{BucketId, ErrorCode};
-use keyring::{BucketKey, RootKey, WrappedKey};
+use keyring::{BucketKey, RootKeys, WrappedKey};
 use meta_store::MetaStore;
 use meta_store::root::{Bucket, RecordKind};
 use parking_lot::Mutex;
@@ -20,9 +20,24 @@ pub(crate) fn record_key(bucket: BucketId, generation: u32) -> Vec<u8> {
     [bucket.as_bytes().as_slice(), &generation.to_be_bytes()].concat()
 }
 
+/// The value that the record of a bucket key gets where the current root key is to wrap it; `None` where it does already.
+/// `key` and `value` are the record's.
+pub fn rewrapped_record(
+    root_keys: &RootKeys,
+    key: &[u8],
+    value: &[u8],
+    random: &dyn Random,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let damaged = || EngineError::damaged("a wrapped bucket key");
+    let (bucket, _) = key.split_first_chunk().ok_or_else(damaged)?;
+    let wrapped: WrappedKey = record::decode(value).ok_or_else(damaged)?;
+    let again = root_keys.rewrap(BucketId::from_bytes(*bucket), &wrapped, random)?;
+    Ok(again.as_ref().map(record::encode))
+}
+
 pub(crate) struct BucketKeys {
     meta: MetaStore,
-    root_key: RootKey,
+    root_keys: RootKeys,
     cache: Mutex<Cache>,
 }
 
@@ -47,14 +62,14 @@ impl Cache {
 }
 
 impl BucketKeys {
-    pub(crate) fn new(meta: MetaStore, root_key: RootKey) -> Self {
-        Self { meta, root_key, cache: Mutex::default() }
+    pub(crate) fn new(meta: MetaStore, root_keys: RootKeys) -> Self {
+        Self { meta, root_keys, cache: Mutex::default() }
     }
 
     /// Draws a bucket's first key; returns the record's value.
     pub(crate) fn draw_first(&self, bucket: BucketId, random: &dyn Random) -> Vec<u8> {
         let generation = BucketSettings::first().key_generation;
-        let (key, wrapped) = self.root_key.new_bucket_key(bucket, generation, random);
+        let (key, wrapped) = self.root_keys.new_bucket_key(bucket, generation, random);
         self.cache.lock().insert(bucket, key);
         record::encode(&wrapped)
     }
@@ -71,7 +86,7 @@ impl BucketKeys {
         };
         let wrapped: WrappedKey =
             record::decode(&record.value).ok_or_else(|| EngineError::damaged("a wrapped bucket key"))?;
-        let key = self.root_key.unwrap(bucket, &wrapped)?;
+        let key = self.root_keys.unwrap(bucket, &wrapped)?;
         self.cache.lock().insert(bucket, key.clone());
         Ok(key)
     }
@@ -86,9 +101,31 @@ impl BucketKeys {
 
 #[cfg(test)]
 mod tests {
+    use keyring::RootKey;
     use sys::SeededRandom;
 
     use super::*;
+
+    #[test]
+    fn records_are_wrapped_again_once() {
+        let random = SeededRandom::new(2);
+        let root = RootKeys::from(RootKey::generate(&random));
+        let bucket = BucketId::from_bytes([1; 16]);
+        let (key, wrapped) = root.new_bucket_key(bucket, 7, &random);
+        let (name, value) = (record_key(bucket, 7), record::encode(&wrapped));
+        assert!(rewrapped_record(&root, &name, &value, &random).unwrap().is_none());
+        root.draw_next(1, &random).unwrap();
+        root.seal_with(2);
+        let again = rewrapped_record(&root, &name, &value, &random).unwrap().unwrap();
+        assert!(rewrapped_record(&root, &name, &again, &random).unwrap().is_none());
+        root.forget_all_but(&[]);
+        let opened = root.unwrap(bucket, &record::decode(&again).unwrap()).unwrap();
+        assert_eq!(opened.generation(), 7);
+        let segment = grid_types::SegmentId::from_bytes([3; 16]);
+        assert_eq!(opened.segment_key(segment), key.segment_key(segment));
+        assert!(rewrapped_record(&root, &name, &value, &random).is_err());
+        assert!(rewrapped_record(&root, &name[..3], &again, &random).is_err());
+    }
 
     #[test]
     fn the_cache_is_bounded_and_drops_the_oldest() {

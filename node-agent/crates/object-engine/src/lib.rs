@@ -40,6 +40,7 @@ pub use digest::{Checksum, ChecksumKind, ChecksumType};
 pub use engine::{ObjectEngine, STANDARD};
 pub use error::EngineError;
 pub use internal::{INTERNAL_BUCKET, INTERNAL_BUCKET_PREFIX};
+pub use keys::rewrapped_record;
 pub use meta_store::WriteCondition;
 pub use quarantine::{QUARANTINED_MAX, QuarantineChoice, QuarantineOrigin, QuarantinedSegment};
 pub use record::ObjectRecord;

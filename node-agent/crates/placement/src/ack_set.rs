@@ -15,8 +15,8 @@ pub fn ack_set_reached(profile: Profile, acked: &[FailureDomain], domains_in_gri
 }
 
 /// The pure part: acked − max per domain ≥ k.
-pub fn durable_after_any_domain_loss(k: usize, acked: &[FailureDomain]) -> bool {
-    let mut per_domain: BTreeMap<&FailureDomain, usize> = BTreeMap::new();
+pub fn durable_after_any_domain_loss<Domain: Ord>(k: usize, acked: &[Domain]) -> bool {
+    let mut per_domain: BTreeMap<&Domain, usize> = BTreeMap::new();
     for domain in acked {
         *per_domain.entry(domain).or_default() += 1;
     }

@@ -13,4 +13,4 @@ pub use ack_set::{ack_set_domains, ack_set_reached, durable_after_any_domain_los
 pub use auto::{auto_profile, profile_for};
 pub use choose::{Placement, PlacementError, place, place_near, place_one};
 pub use domains::{Domains, domains_in_grid};
-pub use uplift::{Uplift, Wish, Wishes};
+pub use uplift::{Change, Uplift, Wish, Wishes};

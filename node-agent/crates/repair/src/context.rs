@@ -26,6 +26,8 @@ pub(crate) type Prospects = Vec<(DriveId, DriveState, bool, bool)>;
 
 /// Damaged chunks that the scrub found and nobody rebuilt yet; the next pass finds what does not fit.
 const DAMAGED_MAX: usize = 4_096;
+/// What a worker does that goes by ages while nobody vouches for the time.
+pub(crate) const WAITS_FOR_TIME: &str = "waits until the time of this node is proven";
 
 /// What all workers of a node share.
 pub struct RepairContext {

@@ -7,7 +7,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grid_types::{ChunkKey, DriveId, ShardId, Timestamp};
 
-use crate::context::RepairContext;
+use sys::TimeTrust;
+
+use crate::context::{RepairContext, WAITS_FOR_TIME};
 use crate::{Counters, RepairError, Step, Worker};
 
 /// Rows of the widest page; what lies behind so many rows that wait for an absent drive waits as well.
@@ -34,6 +36,14 @@ impl CollectGarbage {
             // Before the drives are known every one of them would look like removed.
             if std::mem::take(&mut self.in_pass) || self.context.grid().drives.is_empty() {
                 return Ok(Step::Idle(every));
+            }
+            // Ages by a clock that jumps when it is proven would be wrong by the jump. Grid time runs on, and may be all there is.
+            if self.context.clock.reading().trust == TimeTrust::Unproven {
+                WAITS_FOR_TIME.clone_into(&mut self.counters.detail);
+                return Ok(Step::Idle(every));
+            }
+            if self.counters.detail == WAITS_FOR_TIME {
+                self.counters.detail.clear();
             }
             self.shards.extend(self.context.led_shards());
             self.in_pass = true;

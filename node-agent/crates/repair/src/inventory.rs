@@ -2,10 +2,11 @@
 //!
 //! Invariant: nothing goes on the strength of a read. A chunk without a row is only a reason to propose `Reap`, and only
 //! what every shard declared dead is removed. A chunk whose row names another drive goes only under the segment's lock,
-//! after the named one was read and verified.
+//! after the named one was read and verified. No pass begins while the clock is not proven.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chunk_store::Drive;
 use futures_util::FutureExt;
@@ -13,12 +14,15 @@ use futures_util::future::BoxFuture;
 use grid_types::{ChunkKey, DriveId, SegmentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::context::RepairContext;
+use crate::context::{RepairContext, WAITS_FOR_TIME};
 use crate::round::{DriveRound, share_before};
 use crate::{Counters, RepairError, Step, Worker, state_file};
 
 /// Its file on each drive.
 pub(crate) const STATE_FILE: &str = "repair-inventory";
+
+/// Between two looks at whether a pass is due.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
 
 /// What is remembered of one drive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +92,14 @@ impl Inventory {
 
     async fn next_drive(&mut self) -> Result<Step, RepairError> {
         let every = self.context.config.inventory_every;
+        // A jump of the clock would end the lease of what is being written: see `candidates`.
+        if self.context.clock.proven().is_none() {
+            WAITS_FOR_TIME.clone_into(&mut self.counters.detail);
+            return Ok(Step::Idle(every.min(LOOK_EVERY)));
+        }
+        if self.counters.detail == WAITS_FOR_TIME {
+            self.counters.detail.clear();
+        }
         let ordered = self.round.is_ordered();
         while let Some(drive) = self.round.next(&self.context) {
             let now = self.context.clock.now();
@@ -99,7 +111,7 @@ impl Inventory {
             self.pass = Some(Pass { drive, known: state.candidates, next: BTreeMap::new(), cursor: None });
             return Ok(Step::Busy);
         }
-        Ok(Step::Idle(every.min(std::time::Duration::from_secs(600))))
+        Ok(Step::Idle(every.min(LOOK_EVERY)))
     }
 
     async fn standing(&self, chunk: ChunkKey, drive: DriveId) -> Result<Standing, RepairError> {

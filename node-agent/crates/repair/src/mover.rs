@@ -91,30 +91,40 @@ pub(crate) async fn move_elsewhere(
         // It may have happened: the new chunk stays, and the inventory finds it if nothing names it.
         Err(error) => return Err(error.into()),
     }
-    if remove_old
-        && let Some(old) = holder.and_then(|holder| context.in_service(holder))
-        && let Err(error) = old.remove(vec![task.chunk()]).await
-    {
-        tracing::info!(chunk = %task.chunk(), drive = %old.id(), %error, "a moved chunk stays on its old drive");
+    if remove_old {
+        remove_from_holder(context, task).await;
     }
     Ok(Moved::Done)
 }
 
-/// Takes a chunk that is bad where it is, and cannot be written there, out of its row: the node that leads the row's shard
-/// then finds the segment incomplete and chooses a place. Only once as many others as are needed were read and found good,
-/// since a bad chunk may still have good frames.
-pub(crate) async fn take_out_of_row(context: &Arc<RepairContext>, task: &Task) -> Result<Moved, RepairError> {
+/// Removes a chunk that its row does not name any more from where it was, if that can be.
+pub(crate) async fn remove_from_holder(context: &RepairContext, task: &Task) {
+    if let Some(old) = task.holder().and_then(|holder| context.in_service(holder))
+        && let Err(error) = old.remove(vec![task.chunk()]).await
+    {
+        tracing::info!(chunk = %task.chunk(), drive = %old.id(), %error, "a moved chunk stays on its old drive");
+    }
+}
+
+/// Takes a chunk out of its row that is bad where it is and cannot be written there, or that has nowhere to go: the node
+/// that leads the row's shard then finds the segment incomplete and rebuilds it where there is a place. Only once `enough` of
+/// the others were read and found good, since a bad chunk may still have good frames.
+pub(crate) async fn take_out_of_row(
+    context: &Arc<RepairContext>,
+    task: &Task,
+    enough: impl Fn(&[DriveId]) -> bool,
+) -> Result<Moved, RepairError> {
     let segment = &task.row.segment;
     let Some(_lock) = context.lock_segment(segment.id) else { return Ok(Moved::Overtaken) };
-    let mut good = 0;
+    let mut good = Vec::new();
     for (chunk, drive) in segment.chunks().filter(|(chunk, _)| chunk.index != task.index) {
-        if let Some(drive) = context.in_service(drive)
-            && drive.verify(chunk).await.is_ok()
+        if let Some(open) = context.in_service(drive)
+            && open.verify(chunk).await.is_ok()
         {
-            good += 1;
+            good.push(drive);
         }
     }
-    if good < segment.profile.data_chunks() {
+    if !enough(&good) {
         return Ok(Moved::NoDrive);
     }
     let (bucket, key, owner) = (task.bucket, task.key.clone(), task.row.owner);

@@ -245,7 +245,8 @@ impl Rebuild {
                 if self.context.leads_all() {
                     return move_elsewhere(&self.context, &task, false).await;
                 }
-                take_out_of_row(&self.context, &task).await
+                let needed = task.row.segment.profile.data_chunks();
+                take_out_of_row(&self.context, &task, |good| good.len() >= needed).await
             }
             result => result,
         }

@@ -1,9 +1,11 @@
-//! `uplift`: re-codes segments that are less well protected than `auto` would have them now, because domains were added
-//! since, or were away when they were written. Those that can lose no domain come first.
+//! `uplift`: sees to segments that could be better protected than they are. What `auto` wrote when domains were missing or
+//! away is re-coded; chunks that crowd one domain are moved to others, of whatever profile; and where drives leave and too few
+//! stay for all chunks, `auto` is re-coded to what those can carry, and of the rest one chunk is let go, so that the drive can
+//! leave. Those that can lose no domain come first.
 //!
-//! The same ciphertext is written under a fresh segment id, synced and re-read; then one compare-and-set puts it into the
-//! row, and the old segment becomes garbage. Segments that are known by their ids elsewhere than in rows are left alone. What no row will name is declared dead before its chunks go. The node that
-//! leads a shard does it, one segment at a time.
+//! A re-coded segment is the same ciphertext under a fresh segment id, synced and re-read; then one compare-and-set puts it
+//! into the row, and the old segment becomes garbage. What no row will name is declared dead before its chunks go. Segments
+//! that are known by their ids elsewhere than in rows keep them. The node that leads a shard does it, one segment at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,13 +13,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grid_types::{DriveSnapshot, ErrorCode, GridSnapshot, ProfileChoice, Segment, ShardId};
+use grid_types::{
+    BucketId, DriveId, DriveSnapshot, ErrorCode, GridSnapshot, ProfileChoice, Segment, ShardId,
+};
 use meta_store::query::{ClassedSegment, SegmentFilter};
-use placement::Wishes;
+use placement::{Change, Wishes};
 use segment_store::SegmentError;
 
 use crate::context::RepairContext;
-use crate::mover::refused_for_good;
+use crate::mover::{self, Moved, move_elsewhere, refused_for_good, remove_from_holder, take_out_of_row};
 use crate::{Counters, RepairError, Step, Worker};
 
 /// Which segments a scan looks for: first those that can lose no domain.
@@ -53,10 +57,21 @@ struct Pass {
     shards: BTreeMap<ShardId, bool>,
 }
 
+/// A segment that needs something.
+#[derive(Clone)]
+struct Task {
+    shard: ShardId,
+    found: ClassedSegment,
+    /// What it was meant to be.
+    choice: ProfileChoice,
+}
+
 /// How one segment went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Went {
     Done,
+    /// A step was done, and there may be more to do for it.
+    Part,
     /// Its row changed, or it needs nothing any more.
     Overtaken,
     /// Not now, but later.
@@ -70,7 +85,7 @@ pub(crate) struct Uplift {
     seen: Option<(Wishes, Duration)>,
     pass: Option<Pass>,
     /// Of one page of rows.
-    tasks: VecDeque<(ShardId, ClassedSegment)>,
+    tasks: VecDeque<Task>,
     /// Written, and not known to be in a row or out of it for good.
     doubtful: Option<Segment>,
     /// The operator wants a pass now.
@@ -98,11 +113,11 @@ impl Uplift {
         }
         self.counters.waiting = self.tasks.len() as u64;
         // What is at hand stays first until it is done: the step may be dropped anywhere.
-        if let Some((shard, found)) = self.tasks.front().cloned() {
-            if self.context.leads(shard) {
-                self.uplift(shard, &found).await?;
-            } else {
-                self.leave(shard);
+        if let Some(task) = self.tasks.front().cloned() {
+            if !self.context.leads(task.shard) {
+                self.leave(task.shard);
+            } else if self.uplift(&task).await? == Went::Part {
+                return Ok(Step::Busy);
             }
             self.tasks.pop_front();
             return Ok(Step::Busy);
@@ -201,27 +216,28 @@ impl Uplift {
         let plan = placement::Uplift::new(&self.context.grid());
         let wanted: SegmentFilter = Arc::new(move |segment: &Segment| {
             let at_risk = plan.tolerance(segment) == 0;
+            let choices = [ProfileChoice::Auto, ProfileChoice::Fixed(segment.profile)];
             at_risk == (urgency == Urgency::AtRisk)
-                && plan.profile_for(segment, ProfileChoice::Auto).is_some()
+                && choices.into_iter().any(|choice| plan.change_for(segment, choice).is_some())
         });
         let limit = self.context.config.page;
         let fetched = async {
-            let (mut page, next) =
-                self.context.rows.segments_that(shard, wanted, cursor.clone(), limit).await?;
-            page.retain(|found| self.context.choice_of(&found.storage_class) == Some(ProfileChoice::Auto));
+            let (page, next) = self.context.rows.segments_that(shard, wanted, cursor.clone(), limit).await?;
             // After the page, so that a bucket made meanwhile is not missed.
-            for name in if page.is_empty() { &[] } else { self.context.spared.as_slice() } {
-                if let Some(spared) = self.context.rows.bucket_id(name.clone()).await? {
-                    page.retain(|found| found.bucket != spared);
-                }
-            }
-            Ok::<_, meta_store::MetaError>((page, next))
+            let spared = if page.is_empty() { Vec::new() } else { self.spared().await? };
+            let plan = placement::Uplift::new(&self.context.grid());
+            let tasks = page.into_iter().map(|found| {
+                let choice = self.choice_for(&found, &spared);
+                Task { shard, found, choice }
+            });
+            let needs = |task: &Task| plan.change_for(&task.found.row.segment, task.choice).is_some();
+            Ok::<_, RepairError>((tasks.filter(needs).collect::<Vec<_>>(), next))
         };
         let fetched = fetched.await;
         let Some(pass) = &mut self.pass else { return Ok(()) };
         match fetched {
-            Ok((page, next)) => {
-                self.tasks.extend(page.into_iter().map(|found| (shard, found)));
+            Ok((tasks, next)) => {
+                self.tasks.extend(tasks);
                 pass.sources.pop_front();
                 if next.is_some() {
                     pass.sources.push_front(Source { shard, urgency, cursor: next });
@@ -233,48 +249,100 @@ impl Uplift {
             Err(error) => {
                 // The other shards may answer.
                 pass.sources.rotate_left(1);
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
+    /// Buckets whose segments keep their ids.
+    async fn spared(&self) -> Result<Vec<BucketId>, RepairError> {
+        let mut spared = Vec::new();
+        for name in &self.context.spared {
+            spared.extend(self.context.rows.bucket_id(name.clone()).await?);
+        }
+        Ok(spared)
+    }
+
+    /// What it was meant to be. Of a class that nobody knows any more, and where its id must stay, what it is.
+    fn choice_for(&self, found: &ClassedSegment, spared: &[BucketId]) -> ProfileChoice {
+        let choice = self.context.choice_of(&found.storage_class);
+        let choice = choice.filter(|_| !spared.contains(&found.bucket));
+        choice.unwrap_or(ProfileChoice::Fixed(found.row.segment.profile))
+    }
+
     /// One segment. After an error it is tried again: the metadata is away, or requests need all memory.
-    async fn uplift(&mut self, shard: ShardId, found: &ClassedSegment) -> Result<(), RepairError> {
-        match self.recode(found).await {
-            Ok(Went::Done) => self.counters.done += 1,
-            Ok(Went::Overtaken) => {}
-            Ok(Went::Later) => self.note_undone(shard),
-            Err(error @ (RepairError::Meta(_) | RepairError::Segment(SegmentError::Budget(_)))) => {
-                return Err(error);
+    async fn uplift(&mut self, task: &Task) -> Result<Went, RepairError> {
+        match self.change(task).await {
+            Ok(went) => {
+                self.counters.done += u64::from(matches!(went, Went::Done | Went::Part));
+                if went == Went::Later {
+                    self.note_undone(task.shard);
+                }
+                Ok(went)
             }
+            Err(error @ (RepairError::Meta(_) | RepairError::Segment(SegmentError::Budget(_)))) => Err(error),
             Err(error) => {
-                self.note_undone(shard);
+                self.note_undone(task.shard);
                 let hopeless = matches!(
                     &error,
                     RepairError::Segment(error @ (SegmentError::Placement(_) | SegmentError::AckSet { .. }))
                         if matches!(error.code(), ErrorCode::StorageFull | ErrorCode::InsufficientDomains)
                 );
-                tracing::warn!(segment = %found.row.segment.id, %error, "a segment is not re-coded now");
+                tracing::warn!(segment = %task.found.row.segment.id, %error, "a segment is not better protected now");
                 self.counters.failed(error);
                 if hopeless {
                     self.give_up_pass();
                 }
+                Ok(Went::Later)
             }
         }
-        Ok(())
     }
 
-    async fn recode(&mut self, found: &ClassedSegment) -> Result<Went, RepairError> {
+    /// What the segment needs as its row and the grid are now.
+    async fn change(&mut self, task: &Task) -> Result<Went, RepairError> {
         let context = self.context.clone();
-        let Some(choice) = context.choice_of(&found.storage_class) else { return Ok(Went::Overtaken) };
-        let id = found.row.segment.id;
+        let Some((bucket, key, row)) = context.rows.find_segment(task.found.row.segment.id).await? else {
+            return Ok(Went::Overtaken);
+        };
+        let plan = placement::Uplift::new(&context.grid());
+        let chunk = |index, row| mover::Task { bucket, key, row, index };
+        let moved = match plan.change_for(&row.segment, task.choice) {
+            None => return Ok(Went::Overtaken),
+            Some(Change::Recode(_)) => return self.recode(task).await,
+            Some(Change::Move(index)) => {
+                "moving chunks to where they lie better".clone_into(&mut self.counters.detail);
+                move_elsewhere(&context, &chunk(index, row), true).await?
+            }
+            Some(Change::Release(index)) => {
+                "letting chunks go that no drive stays for".clone_into(&mut self.counters.detail);
+                let (kept, chunk) = (plan.kept(&row.segment), chunk(index, row));
+                let all_kept = |good: &[DriveId]| kept.iter().all(|drive| good.contains(drive));
+                let released = take_out_of_row(&context, &chunk, all_kept).await?;
+                if released == Moved::Done {
+                    remove_from_holder(&context, &chunk).await;
+                }
+                released
+            }
+        };
+        Ok(match moved {
+            Moved::Done => Went::Part,
+            Moved::Overtaken => Went::Overtaken,
+            Moved::NoDrive => Went::Later,
+        })
+    }
+
+    async fn recode(&mut self, task: &Task) -> Result<Went, RepairError> {
+        let context = self.context.clone();
+        let id = task.found.row.segment.id;
         let Some(_lock) = context.lock_segment(id) else { return Ok(Went::Later) };
-        // The row as it is now: chunks may have moved since the page was read.
+        // The row as it is now that nobody else moves its chunks.
         let Some((bucket, key, row)) = context.rows.find_segment(id).await? else {
             return Ok(Went::Overtaken);
         };
         let grid = context.grid();
-        let Some(profile) = placement::Uplift::new(&grid).profile_for(&row.segment, choice) else {
+        let Some(Change::Recode(profile)) =
+            placement::Uplift::new(&grid).change_for(&row.segment, task.choice)
+        else {
             return Ok(Went::Overtaken);
         };
         if !has_room(&grid, context.config.uplift_free_percent_min) {
@@ -333,7 +401,7 @@ impl Worker for Uplift {
     }
 
     fn purpose(&self) -> &'static str {
-        "re-codes segments that the grid can protect better by now"
+        "re-codes segments or moves their chunks where the grid can protect them better by now"
     }
 
     fn step(&mut self) -> BoxFuture<'_, Result<Step, RepairError>> {

@@ -25,10 +25,9 @@ pub struct RpcConfig {
     pub stranger_request_bytes_max: u64,
     /// Requests at once on a member's connection; also how many this node sends on one before callers wait.
     pub streams_max: u32,
-    /// Window of one stream: what a reader that does not read makes the other end buffer.
+    /// Window of one stream: what a reader that does not read makes this end buffer. One block of two packets; at 128 KiB
+    /// a round trip, one stream fills a gigabit link up to a millisecond away.
     pub stream_window_bytes: u32,
-    /// Window of one connection: 16 readers that do not read stop it.
-    pub connection_window_bytes: u32,
     /// What one stream queues before it is written, beyond the piece that is being sent.
     pub send_buffer_bytes: usize,
     /// Largest HTTP/2 frame taken.
@@ -69,8 +68,7 @@ impl Default for RpcConfig {
             stranger_streams_max: 4,
             stranger_request_bytes_max: 64 << 10,
             streams_max: 256,
-            stream_window_bytes: 256 << 10,
-            connection_window_bytes: 4 << 20,
+            stream_window_bytes: 128 << 10,
             send_buffer_bytes: 256 << 10,
             frame_bytes_max: 64 << 10,
             header_bytes_max: 8 << 10,
@@ -84,5 +82,16 @@ impl Default for RpcConfig {
             body_stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl RpcConfig {
+    /// Window of a member's connection: those of all its streams, so that streams that nobody reads hold up no others.
+    /// 32 MiB; it is never full of what is not wanted, since answers are no longer than what was asked for, and services
+    /// limit what one peer has going.
+    pub fn connection_window_bytes(&self) -> u32 {
+        /// HTTP/2 allows no more.
+        const WINDOW_BYTES_MAX: u32 = i32::MAX as u32;
+        self.stream_window_bytes.saturating_mul(self.streams_max).min(WINDOW_BYTES_MAX)
     }
 }

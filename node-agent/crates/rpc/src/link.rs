@@ -76,7 +76,7 @@ impl Dial<'_> {
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(config.stream_window_bytes)
-            .initial_connection_window_size(config.connection_window_bytes)
+            .initial_connection_window_size(config.connection_window_bytes())
             .initial_max_send_streams(config.stranger_streams_max as usize)
             .max_frame_size(config.frame_bytes_max)
             .max_header_list_size(config.header_bytes_max)

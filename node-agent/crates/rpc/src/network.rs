@@ -49,8 +49,8 @@ pub trait Network: Send + Sync + 'static {
     /// beginning of the answer where the request is one piece; a body that moves may take longer, one that stands
     /// still for so long fails.
     ///
-    /// A stream that nobody reads holds back others on its lane (16 of them all others, see docs/formats/rpc.md): whoever
-    /// asks for one takes it as it comes, and asks for no more than there is room for.
+    /// A stream that nobody reads keeps its place among those of its lane, and what its window holds (docs/formats/rpc.md):
+    /// whoever asks for one takes it as it comes, and asks for no more than there is room for.
     fn send(
         &self,
         to: NodeId,

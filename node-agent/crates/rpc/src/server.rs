@@ -336,7 +336,7 @@ async fn serve(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Proved, 
     let streams = if admitted.member {
         builder
             .initial_stream_window_size(config.stream_window_bytes)
-            .initial_connection_window_size(config.connection_window_bytes)
+            .initial_connection_window_size(config.connection_window_bytes())
             // Calls that are given up are daily business (hedged reads).
             .max_pending_accept_reset_streams(config.streams_max as usize)
             .max_local_error_reset_streams(None);

@@ -13,6 +13,8 @@ pub struct S3Config {
     pub host_id: String,
     /// Are signatures of version 2 taken? boto3 presigns with them unless told otherwise.
     pub signature_v2: bool,
+    /// Answer 503 while nobody vouches for the time, neither a source nor the members together?
+    pub refuse_unproven_time: bool,
     /// Clock difference that a signature may have.
     pub skew_max: Duration,
     /// One signed chunk of a streaming upload.
@@ -34,6 +36,7 @@ impl Default for S3Config {
             host_suffixes: Vec::new(),
             host_id: "shoal".to_owned(),
             signature_v2: false,
+            refuse_unproven_time: true,
             skew_max: Duration::from_secs(15 * 60),
             signed_chunk_bytes_max: 16 << 20,
             xml_bytes_max: 4 << 20,

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HOST, HeaderName, SERVER};
+use http::header::{CONTENT_TYPE, DATE, HOST, HeaderName, RETRY_AFTER, SERVER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_server::{Handler, Peer, RequestBody, RequestLabels, ResponseBody, empty, full};
 use iam::{Action, Caller, Iam};
 use object_engine::ObjectEngine;
-use sys::Clock;
+use sys::{Clock, TimeTrust};
 
 use crate::address::{Address, bucket_of_host};
 use crate::auth::{
@@ -16,6 +16,7 @@ use crate::auth::{
     verify_version_2,
 };
 use crate::body::{self, Announced};
+use crate::error::http_date;
 use crate::query_headers::with_query_headers;
 use crate::request::{Query, S3Body, S3Request};
 use crate::table::{self, BodyUse, Operation};
@@ -25,6 +26,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const SERVER_NAME: HeaderValue = HeaderValue::from_static("Shoal");
 const XML: HeaderValue = HeaderValue::from_static("application/xml");
+
+/// Members and NTP are asked so often while the time is not proven.
+const TIME_RETRY_SECONDS: &str = "5";
 
 /// The S3 front door.
 pub struct S3Front {
@@ -67,6 +71,7 @@ impl S3Front {
             with_query_headers(&query, &head.headers)?.map(|all| std::mem::replace(&mut head.headers, all));
         let operation = table::find(&head.method, address.level(), &query, &head.headers)?;
         labels.operation = operation.name;
+        self.require_time()?;
         let signed = SignedRequest {
             method: head.method.as_str(),
             path: head.uri.path(),
@@ -91,13 +96,25 @@ impl S3Front {
         (operation.handler)(self, request).await
     }
 
+    /// Neither signatures nor expiries nor stamps mean anything by a clock that may show any time.
+    fn require_time(&self) -> Result<(), S3Error> {
+        if !self.config.refuse_unproven_time || self.clock.reading().trust != TimeTrust::Unproven {
+            return Ok(());
+        }
+        let error = S3Error::new(
+            S3ErrorCode::SERVICE_UNAVAILABLE,
+            "The time of this node is not proven yet. Please try again.",
+        );
+        Err(error.header(RETRY_AFTER, TIME_RETRY_SECONDS))
+    }
+
     async fn authenticate(
         &self,
         request: &SignedRequest<'_>,
         query: &Query,
     ) -> Result<(Caller, Payload), S3Error> {
         let rules = ProofRules { skew_max: self.config.skew_max, version_2: self.config.signature_v2 };
-        let proof = parse_proof(request.headers, query, self.clock.now(), rules)?;
+        let proof = parse_proof(request.headers, query, self.clock.reading().time, rules)?;
         let key_id = match &proof {
             Proof::Anonymous { payload } => return Ok((Caller::Anonymous, unsigned_payload(*payload))),
             Proof::Version2(proof) => &proof.key_id,
@@ -191,6 +208,10 @@ impl Handler for S3Front {
         }
         headers.insert(HOST_ID, self.host_id.clone());
         headers.insert(SERVER, SERVER_NAME);
+        // By the clock that signatures are held against: SDKs correct theirs by it. Without one the server takes the host's.
+        if let Ok(date) = HeaderValue::from_str(&http_date(self.clock.reading().time)) {
+            headers.insert(DATE, date);
+        }
         response
     }
 }

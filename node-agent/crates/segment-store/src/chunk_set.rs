@@ -2,6 +2,9 @@
 //!
 //! Invariant: an entry is `None` from the moment its drive failed, was cut off or was never found; no frame reaches it
 //! again, and the row will not name it.
+//!
+//! An attempt that has lost its ack set goes on as long as what is left decodes, where its caller can write the segment
+//! once more from that, and drives for it are there (`rescue`). It is never acknowledged as it is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +12,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use chunk_store::{ChunkError, ChunkHeader};
 use codec::{FRAME_HASH_BYTES, FrameHasher};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use grid_types::{
-    ChunkKey, DriveId, DriveState, ErrorCode, FailureDomain, GridSnapshot, Profile, ProfileChoice, SegmentId,
+    ChunkKey, DriveId, ErrorCode, FailureDomain, GridSnapshot, Profile, ProfileChoice, SegmentId,
 };
-use placement::{Domains, ack_set_domains, ack_set_reached};
+use placement::{Domains, ack_set_domains};
 use tokio::time::{Instant, timeout};
 
 use crate::SegmentError;
+use crate::goal::Goal;
+use crate::refused::{Failure, Refused};
 use crate::remote::DriveWriter;
 use crate::store::Shared;
+use crate::unpublished::Unpublished;
 
 /// The open chunks of one attempt.
 pub(crate) struct ChunkSet {
@@ -27,10 +33,21 @@ pub(crate) struct ChunkSet {
     pub id: SegmentId,
     pub profile: Profile,
     chunks: Vec<Option<OpenChunk>>,
-    domains_in_grid: usize,
-    failure: Option<Failure>,
+    goal: Goal,
+    /// Drives whose chunks were given up.
+    pub lost: Refused,
     /// Time spent waiting with the window shut.
     waited: Duration,
+}
+
+/// An attempt that cannot be acknowledged.
+pub(crate) struct Failed {
+    pub error: SegmentError,
+    /// Index → drive of what was synced all the same.
+    pub synced: Vec<Option<DriveId>>,
+    pub lost: Refused,
+    /// Removes what was synced, when it is dropped.
+    pub unpublished: Unpublished,
 }
 
 struct OpenChunk {
@@ -40,13 +57,6 @@ struct OpenChunk {
     writer: DriveWriter,
     /// Time that this segment's ack set spent waiting for this chunk.
     blamed: Duration,
-}
-
-/// The first thing that went wrong, for the error that the caller sees.
-#[derive(Clone)]
-struct Failure {
-    cause: String,
-    code: ErrorCode,
 }
 
 /// What an attempt needs to know.
@@ -59,6 +69,8 @@ pub(crate) struct SetSpec {
     pub header: ChunkHeader,
     /// Plaintext bytes at most.
     pub plain_len_max: u64,
+    /// May the attempt go on without an ack set, because its caller writes the segment once more from what is left?
+    pub rescuable: bool,
 }
 
 impl ChunkSet {
@@ -74,7 +86,7 @@ impl ChunkSet {
         let current = shared.grid.load();
         loop {
             let changed;
-            let grid = if refused.drives.is_empty() {
+            let grid = if refused.is_empty() {
                 &*current
             } else {
                 changed = refused.without_them(&current);
@@ -83,7 +95,6 @@ impl ChunkSet {
             match Self::try_begin(shared, id, spec, grid, refused).await {
                 Ok(Some(set)) => return Ok(set),
                 Ok(None) => {}
-                // The drives' own words say more than what is missing without them.
                 Err(error) => return Err(refused.explain(id, error)),
             }
         }
@@ -97,7 +108,7 @@ impl ChunkSet {
         grid: &GridSnapshot,
         refused: &mut Refused,
     ) -> Result<Option<Self>, SegmentError> {
-        let profile = if refused.drives.is_empty() {
+        let profile = if refused.is_empty() {
             spec.expected
         } else {
             placement::profile_for(spec.choice, spec.small, grid, shared.config.accept_degraded)?
@@ -132,24 +143,31 @@ impl ChunkSet {
             }
         });
         let mut chunks = Vec::with_capacity(profile.total_chunks());
-        let before = refused.drives.len();
+        let before = refused.len();
         for begun in join_all(begins).await {
             match begun {
                 Ok(chunk) => chunks.push(chunk),
                 Err((drive, failure)) => refused.note(drive, failure),
             }
         }
-        if refused.drives.len() > before {
+        if refused.len() > before {
             return Ok(None);
         }
-        let domains_in_grid = domains.in_grid();
         Ok(Some(Self {
             shared: shared.clone(),
             id,
             profile,
             chunks,
-            domains_in_grid,
-            failure: None,
+            goal: Goal {
+                shared: shared.clone(),
+                profile,
+                domains_in_grid: domains.in_grid(),
+                choice: spec.choice,
+                small: spec.small,
+                rescuable: spec.rescuable,
+                rescuing: false,
+            },
+            lost: Refused::default(),
             waited: Duration::ZERO,
         }))
     }
@@ -157,12 +175,12 @@ impl ChunkSet {
     /// Hands out one stripe: `blocks[i]` is the block of chunk i (for copies, one block for all). Returns when each
     /// chunk has taken its frame or been given up; fails when those left cannot make an ack set.
     pub async fn push(&mut self, frame: u64, blocks: &[Bytes]) -> Result<(), SegmentError> {
-        let stall = self.shared.config.stall_max;
+        let config = &self.shared.config;
         let mut taken: Vec<FailureDomain> = Vec::with_capacity(self.chunks.len());
         let mut failed: Vec<(usize, Failure)> = Vec::new();
-        let mut waiting: Vec<usize> = Vec::new();
+        let mut waiting: Vec<(usize, DriveId)> = Vec::new();
         {
-            let lag = Lag { waited: &mut self.waited, patience: self.shared.config.lag_patience };
+            let lag = Lag { waited: &mut self.waited, patience: config.lag_patience };
             let mut blamed: Vec<Duration> = Vec::with_capacity(self.chunks.len());
             let mut pushes = FuturesUnordered::new();
             for (index, chunk) in self.chunks.iter_mut().enumerate() {
@@ -170,21 +188,25 @@ impl ChunkSet {
                 let Some(chunk) = chunk else { continue };
                 let block = blocks[index.min(blocks.len() - 1)].clone();
                 let hash: [u8; FRAME_HASH_BYTES] = chunk.hasher.hash(frame, &block);
-                waiting.push(index);
+                waiting.push((index, chunk.drive));
                 pushes.push(async move {
                     let result = chunk.writer.write_frame(hash, vec![block]).await;
                     (index, chunk.domain.clone(), result)
                 });
             }
+            // How long nothing has moved while an ack set is waited for.
+            let mut stood = Duration::ZERO;
             while !pushes.is_empty() {
-                let enough = ack_set_reached(self.profile, &taken, self.domains_in_grid);
+                let enough = self.goal.reached(&taken);
+                let stuck = if stood < config.stuck_max { config.stuck_max } else { config.stall_max };
+                let patience = if enough { lag.step() } else { stuck.saturating_sub(stood) };
                 let begun = Instant::now();
-                let next = timeout(if enough { lag.step() } else { stall }, pushes.next()).await;
+                let next = timeout(patience, pushes.next()).await;
                 if enough {
                     let waited = begun.elapsed();
                     *lag.waited += waited;
                     let mut guilty = false;
-                    for index in &waiting {
+                    for (index, _) in &waiting {
                         blamed[*index] += waited;
                         guilty |= lag.guilty(blamed[*index]);
                     }
@@ -192,10 +214,16 @@ impl ChunkSet {
                         break;
                     }
                 } else if next.is_err() {
-                    break;
+                    stood += patience;
+                    let stuck: Vec<DriveId> = waiting.iter().map(|(_, drive)| *drive).collect();
+                    if stood >= config.stall_max || self.goal.can_be_rescued(taken.len(), &self.lost, &stuck)
+                    {
+                        break;
+                    }
                 }
                 let Ok(Some((index, domain, result))) = next else { continue };
-                waiting.retain(|other| *other != index);
+                stood = Duration::ZERO;
+                waiting.retain(|(other, _)| *other != index);
                 match result {
                     Ok(()) => taken.push(domain),
                     Err(error) => {
@@ -214,7 +242,7 @@ impl ChunkSet {
         for (index, failure) in failed {
             self.give_up(index, failure);
         }
-        for index in waiting {
+        for (index, _) in waiting {
             self.cut_off(index, "is slower than the others");
         }
         self.check_reachable()
@@ -225,22 +253,39 @@ impl ChunkSet {
         self.chunks.iter().flatten().map(|chunk| chunk.writer.frames_held_max()).max().unwrap_or(0)
     }
 
-    /// Chunks that alone keep the window shut: they hold the most frames while the others make an ack set. Empty when
-    /// the ack set itself is what is waited for.
+    /// Chunks that alone keep the window shut: they hold the most frames while the others are what is waited for. Empty
+    /// when those themselves are waited for.
     pub fn laggards(&self) -> Vec<usize> {
+        let (laggards, others) = self.behind();
+        if self.goal.reached(&others) { laggards } else { Vec::new() }
+    }
+
+    /// Nothing has moved for too long, and the ack set cannot do without those who hold it up: they are cut off, where the
+    /// segment can be written once more without them. True when something was cut off.
+    pub fn cut_off_stuck(&mut self) -> bool {
+        let (stuck, others) = self.behind();
+        let drives: Vec<DriveId> =
+            stuck.iter().filter_map(|index| self.chunks[*index].as_ref()).map(|chunk| chunk.drive).collect();
+        if drives.is_empty() || !self.goal.can_be_rescued(others.len(), &self.lost, &drives) {
+            return false;
+        }
+        for index in stuck {
+            self.cut_off(index, "is stuck");
+        }
+        self.check_reachable().is_ok()
+    }
+
+    /// Chunks with the most frames that are not written yet, and the domains of the others; none where there are no such
+    /// frames.
+    fn behind(&self) -> (Vec<usize>, Vec<FailureDomain>) {
         let queued =
             |index: usize| self.chunks[index].as_ref().map_or(0, |chunk| chunk.writer.queued_frames());
         let all = 0..self.chunks.len();
         let most = all.clone().map(queued).max().unwrap_or(0);
-        if most == 0 {
-            return Vec::new();
-        }
-        let (laggards, others): (Vec<usize>, Vec<usize>) = all.partition(|index| queued(*index) == most);
-        let others: Vec<FailureDomain> = others
-            .into_iter()
-            .filter_map(|index| self.chunks[index].as_ref().map(|chunk| chunk.domain.clone()))
-            .collect();
-        if ack_set_reached(self.profile, &others, self.domains_in_grid) { laggards } else { Vec::new() }
+        let (behind, others): (Vec<usize>, Vec<usize>) =
+            all.partition(|index| most > 0 && queued(*index) == most);
+        let domain = |index: usize| self.chunks[index].as_ref().map(|chunk| chunk.domain.clone());
+        (behind, others.into_iter().filter_map(domain).collect())
     }
 
     /// Books time that was spent with the window shut because of these chunks, and cuts off those that it was too much
@@ -276,14 +321,22 @@ impl ChunkSet {
 
     fn give_up(&mut self, index: usize, failure: Failure) {
         tracing::debug!(segment = %self.id, index, cause = failure.cause, "chunk given up");
-        self.chunks[index] = None;
-        self.failure.get_or_insert(failure);
+        if let Some(chunk) = self.chunks[index].take() {
+            self.lost.note(chunk.drive, failure);
+        }
     }
 
-    fn check_reachable(&self) -> Result<(), SegmentError> {
+    /// Is what is waited for still to be had? An ack set that is lost for good gives way to what decodes.
+    fn check_reachable(&mut self) -> Result<(), SegmentError> {
         let alive: Vec<FailureDomain> =
             self.chunks.iter().flatten().map(|chunk| chunk.domain.clone()).collect();
-        if ack_set_reached(self.profile, &alive, self.domains_in_grid) {
+        if self.goal.reached(&alive) {
+            return Ok(());
+        }
+        if self.goal.can_be_rescued(alive.len(), &self.lost, &[]) {
+            let cause = self.lost.first().map_or("", |failure| failure.cause.as_str());
+            tracing::warn!(segment = %self.id, profile = %self.profile, cause, "its drives make no ack set any more: it goes on, to be written once more");
+            self.goal.rescuing = true;
             return Ok(());
         }
         Err(self.too_few(0))
@@ -291,37 +344,25 @@ impl ChunkSet {
 
     /// The error of an attempt that cannot be acknowledged.
     pub fn too_few(&self, synced: usize) -> SegmentError {
-        too_few(self.id, self.profile, self.failure.clone(), synced)
-    }
-
-    /// Drives whose chunks were given up, for the next attempt.
-    pub fn lost_drives(&self, placed: &[Option<DriveId>]) -> Vec<DriveId> {
-        placed
-            .iter()
-            .zip(&self.chunks)
-            .filter(|(_, chunk)| chunk.is_none())
-            .filter_map(|(id, _)| *id)
-            .collect()
-    }
-
-    /// Chunk index → drive, of the chunks that are open.
-    pub fn drives(&self) -> Vec<Option<DriveId>> {
-        self.chunks.iter().map(|chunk| chunk.as_ref().map(|chunk| chunk.drive)).collect()
+        let Failure { cause, code } = self.lost.first().cloned().unwrap_or(Failure {
+            cause: "no drive took the chunks".to_owned(),
+            code: ErrorCode::InsufficientDomains,
+        });
+        SegmentError::AckSet { segment: self.id, synced, needed: ack_set_domains(self.profile), cause, code }
     }
 
     /// Syncs all chunks. Returns index → drive of those synced: an ack set, and of the others those that came within
-    /// the grace. Dropping the future removes what was synced, since no row will name it.
+    /// the grace. Dropping the future removes what was synced, since no row will name it; so does dropping the failure.
     pub async fn finish(
         mut self,
         plain_len: u64,
         footer: &[u8],
-    ) -> Result<Vec<Option<DriveId>>, (SegmentError, Vec<DriveId>)> {
+    ) -> Result<Vec<Option<DriveId>>, Box<Failed>> {
         let config = self.shared.config.clone();
         let begun = Instant::now();
         let chunks = std::mem::take(&mut self.chunks);
         let mut synced: Vec<Option<DriveId>> = vec![None; chunks.len()];
         let mut domains: Vec<FailureDomain> = Vec::with_capacity(chunks.len());
-        let mut failed_drives = Vec::new();
         let mut unsettled: Vec<DriveId> = chunks.iter().flatten().map(|chunk| chunk.drive).collect();
         let mut guard = Unpublished::new(self.shared.clone(), self.id);
         for (index, chunk) in chunks.into_iter().enumerate() {
@@ -330,8 +371,7 @@ impl ChunkSet {
             guard.finishing.push(Box::pin(async move { (index, drive, domain, finish.await) }));
         }
         while !guard.finishing.is_empty() {
-            let enough = ack_set_reached(self.profile, &domains, self.domains_in_grid);
-            let limit = if enough {
+            let limit = if self.goal.reached(&domains) {
                 begun.elapsed().clamp(config.finish_grace_min, config.finish_grace_max)
             } else {
                 config.stall_max
@@ -349,12 +389,11 @@ impl ChunkSet {
                 }
                 Err(error) => {
                     tracing::debug!(segment = %self.id, index, %drive, %error, "chunk not synced");
-                    failed_drives.push(drive);
                     if matches!(error, ChunkError::Unreachable { .. }) {
                         // It may be there although nobody said so: removed with the others if the attempt fails.
                         guard.synced.push((ChunkKey { segment: self.id, index: index as u8 }, drive));
                     }
-                    self.failure.get_or_insert(Failure { code: error.code(), cause: error.to_string() });
+                    self.lost.note(drive, Failure { code: error.code(), cause: error.to_string() });
                 }
             }
         }
@@ -362,25 +401,15 @@ impl ChunkSet {
             let again = self.shared.grid.slow.note(drive);
             tracing::warn!(segment = %self.id, %drive, again, "chunk left behind: its drive did not sync in time");
             let cause = format!("drive {drive} did not sync in time");
-            self.failure.get_or_insert(Failure { cause, code: ErrorCode::DriveFailed });
-            failed_drives.push(drive);
+            self.lost.note(drive, Failure { cause, code: ErrorCode::DriveFailed });
         }
-        if ack_set_reached(self.profile, &domains, self.domains_in_grid) {
+        if self.goal.is_ack_set(&domains) {
             guard.publish();
             return Ok(synced);
         }
-        let count = domains.len();
-        Err((too_few(self.id, self.profile, self.failure.clone(), count), failed_drives))
+        let error = self.too_few(domains.len());
+        Err(Box::new(Failed { error, synced, lost: self.lost, unpublished: guard }))
     }
-}
-
-fn too_few(segment: SegmentId, profile: Profile, failure: Option<Failure>, synced: usize) -> SegmentError {
-    let failure = failure.unwrap_or(Failure {
-        cause: "no drive took the chunks".to_owned(),
-        code: ErrorCode::InsufficientDomains,
-    });
-    let needed = ack_set_domains(profile);
-    SegmentError::AckSet { segment, synced, needed, cause: failure.cause, code: failure.code }
 }
 
 /// Who is to blame for waiting: a chunk is cut off once the ack set has waited for it for more than the patience, and
@@ -402,103 +431,4 @@ impl Lag<'_> {
 
 fn lag_step(patience: Duration) -> Duration {
     patience.clamp(Duration::from_millis(1), Duration::from_millis(100))
-}
-
-type Finishing = BoxFuture<'static, (usize, DriveId, FailureDomain, Result<(), ChunkError>)>;
-
-/// Chunks that are synced or about to be while no row names them. Dropped without `publish`, it waits for the syncs
-/// in the background and removes the chunks; what a crash leaves is the reaper's.
-struct Unpublished {
-    shared: Arc<Shared>,
-    segment: SegmentId,
-    finishing: FuturesUnordered<Finishing>,
-    /// Those synced, and those of which nobody knows.
-    synced: Vec<(ChunkKey, DriveId)>,
-    published: bool,
-}
-
-impl Unpublished {
-    fn new(shared: Arc<Shared>, segment: SegmentId) -> Self {
-        Self { shared, segment, finishing: FuturesUnordered::new(), synced: Vec::new(), published: false }
-    }
-
-    /// The row will name what is synced; stragglers are reaped.
-    fn publish(mut self) {
-        self.published = true;
-    }
-}
-
-impl Drop for Unpublished {
-    fn drop(&mut self) {
-        if self.published || (self.synced.is_empty() && self.finishing.is_empty()) {
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (shared, segment) = (self.shared.clone(), self.segment);
-        let mut finishing = std::mem::take(&mut self.finishing);
-        let mut synced = std::mem::take(&mut self.synced);
-        runtime.spawn(async move {
-            while let Some((index, drive, _, result)) = finishing.next().await {
-                if matches!(result, Ok(()) | Err(ChunkError::Unreachable { .. })) {
-                    synced.push((ChunkKey { segment, index: index as u8 }, drive));
-                }
-            }
-            for (chunk, drive) in synced {
-                if let Some(drive) = shared.drives.drive(drive)
-                    && let Err(error) = drive.remove(vec![chunk]).await
-                {
-                    tracing::warn!(%chunk, %error, "a chunk of a failed write stays until it is reaped");
-                }
-            }
-        });
-    }
-}
-
-/// Drives that refused chunks of this segment, with what they said.
-#[derive(Default)]
-pub(crate) struct Refused {
-    drives: Vec<(DriveId, Failure)>,
-}
-
-impl Refused {
-    fn note(&mut self, drive: DriveId, failure: Failure) {
-        tracing::debug!(%drive, cause = failure.cause, "drive refused a chunk");
-        self.drives.push((drive, failure));
-    }
-
-    /// Drives that failed during an attempt, so that the next one goes elsewhere.
-    pub fn note_failed(&mut self, drives: impl IntoIterator<Item = DriveId>, error: &SegmentError) {
-        for drive in drives {
-            self.note(drive, Failure { cause: error.to_string(), code: error.code() });
-        }
-    }
-
-    /// The picture without them: full where they said so, away otherwise.
-    fn without_them(&self, grid: &GridSnapshot) -> GridSnapshot {
-        let mut grid = grid.clone();
-        for drive in &mut grid.drives {
-            match self.drives.iter().find(|(id, _)| *id == drive.id) {
-                Some((_, Failure { code: ErrorCode::StorageFull, .. })) => drive.free_bytes = 0,
-                Some(_) if drive.state == DriveState::Active => drive.state = DriveState::Suspect,
-                _ => {}
-            }
-        }
-        grid
-    }
-
-    fn explain(&self, segment: SegmentId, error: SegmentError) -> SegmentError {
-        match (&error, self.drives.first()) {
-            (
-                SegmentError::Placement(placement::PlacementError::InsufficientDomains { needed, .. }),
-                Some((_, first)),
-            ) => SegmentError::AckSet {
-                segment,
-                synced: 0,
-                needed: *needed,
-                cause: first.cause.clone(),
-                code: first.code,
-            },
-            _ => error,
-        }
-    }
 }

@@ -14,6 +14,10 @@ pub struct SegmentConfig {
     /// How long, in all, the ack set of one segment waits for a drive that is slower than the others before it goes on
     /// without it. Longer than the pauses of a healthy SD card or USB drive, shorter than a client's patience.
     pub lag_patience: Duration,
+    /// A drive that the ack set cannot do without, and that has not moved for so long, is left behind where the segment can
+    /// be written once more without it. Far beyond the pauses of healthy drives, since that costs reading and writing all
+    /// of it; well within a client's patience.
+    pub stuck_max: Duration,
     /// A write whose ack set itself stands still for so long fails.
     pub stall_max: Duration,
     /// After the ack set has synced, the other chunks get as long again as it took, within these bounds, so that
@@ -115,6 +119,7 @@ impl Default for SegmentConfig {
             cipher_override: None,
             lag_frames_max: 4,
             lag_patience: Duration::from_secs(1),
+            stuck_max: Duration::from_secs(10),
             stall_max: Duration::from_secs(30),
             finish_grace_min: Duration::from_secs(1),
             finish_grace_max: Duration::from_secs(5),

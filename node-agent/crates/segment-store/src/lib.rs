@@ -12,15 +12,19 @@ mod discard;
 mod error;
 mod fetch;
 pub mod format;
+mod goal;
 mod grid_view;
 mod health;
 mod open;
 mod reader;
 mod rebuild;
 mod recode;
+mod refused;
 pub mod remote;
+mod rescue;
 mod store;
 mod stripes;
+mod unpublished;
 mod writer;
 
 #[cfg(test)]

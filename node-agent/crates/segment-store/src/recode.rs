@@ -7,9 +7,10 @@ use codec::{ErasureCode, SegmentLayout};
 use futures_util::future::try_join_all;
 use grid_types::{ChunkKey, Profile, ProfileChoice, SMALL_BYTES_MAX, Segment, SegmentId};
 
-use crate::chunk_set::{Refused, SetSpec};
+use crate::chunk_set::SetSpec;
 use crate::fetch::{Blocks, Sources};
 use crate::open::layout_of;
+use crate::refused::Refused;
 use crate::stripes::StripeWriter;
 use crate::{SegmentError, SegmentStore, writer};
 
@@ -23,17 +24,35 @@ impl SegmentStore {
     ///
     /// Takes a few stripes of memory. Dropping the future leaves nothing, or whole chunks that no row names.
     pub async fn recode(&self, segment: &Segment, profile: Profile) -> Result<Segment, SegmentError> {
-        let layout = layout_of(segment)?;
-        let wrong = |what| SegmentError::Row { segment: segment.id, what };
         if profile.data_chunks() == 0 || profile.total_chunks() == 0 {
-            return Err(wrong("it cannot be re-coded to no chunks at all"));
+            let what = "it cannot be re-coded to no chunks at all";
+            return Err(SegmentError::Row { segment: segment.id, what });
         }
+        let choice = ProfileChoice::Fixed(profile);
+        let new = self.write_again(segment, choice, profile, &mut Refused::default()).await?;
+        if let Err(error) = self.verify(&new).await {
+            self.discard(std::slice::from_ref(&new)).await;
+            return Err(error.into());
+        }
+        Ok(new)
+    }
+
+    /// As `recode`, but what the choice comes to when drives refuse is taken too, and nothing is re-read. Drives that
+    /// refused or failed are in `refused` afterwards.
+    pub(crate) async fn write_again(
+        &self,
+        segment: &Segment,
+        choice: ProfileChoice,
+        expected: Profile,
+        refused: &mut Refused,
+    ) -> Result<Segment, SegmentError> {
+        let layout = layout_of(segment)?;
         let info = self.info_of_another(segment, NO_CHUNK).await?;
         let id = SegmentId::from(self.shared.random.id());
         let header = ChunkHeader {
             chunk: ChunkKey { segment: id, index: 0 },
             seal_id: segment.seal_id,
-            profile,
+            profile: expected,
             cipher: segment.cipher,
             compression: segment.compression,
             key_generation: segment.key_generation,
@@ -41,16 +60,19 @@ impl SegmentStore {
             plain_len: segment.length,
             sealed: info.header.sealed.clone(),
         };
-        let old = ChunkHeader { chunk: header.chunk, profile, ..info.header };
+        let old = ChunkHeader { chunk: header.chunk, profile: expected, ..info.header };
         if old != header {
-            return Err(wrong("its chunks say something else of it than its row"));
+            let what = "its chunks say something else of it than its row";
+            return Err(SegmentError::Row { segment: segment.id, what });
         }
         let spec = SetSpec {
-            choice: ProfileChoice::Fixed(profile),
+            choice,
             small: segment.length <= SMALL_BYTES_MAX,
-            expected: profile,
+            expected,
             header: ChunkHeader { plain_len: 0, ..header },
             plain_len_max: segment.length,
+            // The old one is there still, to begin anew from.
+            rescuable: false,
         };
         let mut source = Sealed {
             sources: Sources::new(self.shared.clone(), segment.clone(), layout),
@@ -63,27 +85,20 @@ impl SegmentStore {
             segment: segment.id,
         };
         let read = source.memory_max();
-        let mut refused = Refused::default();
-        let mut stripes = StripeWriter::begin(&self.shared, id, &spec, &mut refused, read).await?;
-        let target =
-            SegmentLayout::new(segment.length, stripes.set.profile.data_chunks(), segment.block_packets);
-        for stripe in 0..target.stripes() {
-            let range = target.stripe_sealed_range(stripe);
-            // A stripe is at most 32 blocks of 255 packets: fits every usize.
-            let len = (range.end - range.start) as usize;
-            let mut buffer = stripes.next_buffer().await?;
-            source.copy(range.start, &mut buffer.as_mut()[..len]).await?;
-            stripes.push(buffer, len).await?;
+        let mut stripes = StripeWriter::begin(&self.shared, id, &spec, refused, read).await?;
+        if let Err(error) = copy_all(&mut source, segment, &mut stripes).await {
+            refused.add(stripes.set.lost);
+            return Err(error);
         }
         let set = stripes.set;
         let profile = set.profile;
-        let drives = set.finish(segment.length, &info.footer).await.map_err(|(error, _)| error)?;
-        let new = writer::segment(&spec.header, segment.length, id, profile, drives);
-        if let Err(error) = self.verify(&new).await {
-            self.discard(std::slice::from_ref(&new)).await;
-            return Err(error.into());
+        match set.finish(segment.length, &info.footer).await {
+            Ok(drives) => Ok(writer::segment(&spec.header, segment.length, id, profile, drives)),
+            Err(failed) => {
+                refused.add(failed.lost);
+                Err(failed.error)
+            }
         }
-        Ok(new)
     }
 
     /// Reads every chunk where it lies.
@@ -97,6 +112,24 @@ impl SegmentStore {
         });
         try_join_all(verified).await.map(drop)
     }
+}
+
+/// The whole stream into the stripes of the new chunks.
+async fn copy_all(
+    source: &mut Sealed,
+    segment: &Segment,
+    stripes: &mut StripeWriter,
+) -> Result<(), SegmentError> {
+    let target = SegmentLayout::new(segment.length, stripes.set.profile.data_chunks(), segment.block_packets);
+    for stripe in 0..target.stripes() {
+        let range = target.stripe_sealed_range(stripe);
+        // A stripe is at most 32 blocks of 255 packets: fits every usize.
+        let len = (range.end - range.start) as usize;
+        let mut buffer = stripes.next_buffer().await?;
+        source.copy(range.start, &mut buffer.as_mut()[..len]).await?;
+        stripes.push(buffer, len).await?;
+    }
+    Ok(())
 }
 
 /// The sealed stream of a segment, read front to back.

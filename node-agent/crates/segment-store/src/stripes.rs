@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::SegmentError;
 use crate::buffers::{Held, StripeBuffer};
-use crate::chunk_set::{ChunkSet, Refused, SetSpec};
+use crate::chunk_set::{ChunkSet, SetSpec};
+use crate::refused::Refused;
 use crate::store::Shared;
 
 /// Frames that the chunk store gathers for one write to a file.
@@ -72,7 +73,8 @@ impl StripeWriter {
 
     /// A buffer for a whole stripe, once the window has room. When the ack set has written what it was given and a slow
     /// drive alone keeps the window shut for too long, that drive is cut off and its buffers are given up for a fresh
-    /// window.
+    /// window. So is one that the ack set cannot do without, when it has not moved for much longer and the segment can be
+    /// written once more without it.
     pub async fn next_buffer(&mut self) -> Result<StripeBuffer, SegmentError> {
         let mut stalled = Duration::ZERO;
         let permit = loop {
@@ -92,6 +94,10 @@ impl StripeWriter {
                 break permit;
             }
             stalled += waited;
+            if stalled >= self.shared.config.stuck_max && self.set.cut_off_stuck() {
+                self.window = Arc::new(Semaphore::new(self.window_stripes));
+                continue;
+            }
             if stalled >= self.shared.config.stall_max {
                 return Err(self.set.too_few(0));
             }

@@ -11,12 +11,13 @@ use grid_types::{
 };
 use keyring::BucketKey;
 
-use crate::SegmentError;
 use crate::buffers::{Held, StripeBuffer};
-use crate::chunk_set::{ChunkSet, Refused, SetSpec};
+use crate::chunk_set::{ChunkSet, Failed, SetSpec};
 use crate::format::{self, SegmentIdentity};
+use crate::refused::Refused;
 use crate::store::Shared;
 use crate::stripes::{StripeWriter, cut_blocks};
+use crate::{SegmentError, SegmentStore};
 
 /// Plaintext bytes of a packet, as a slice length.
 const PACKET: usize = PACKET_PLAIN_BYTES as usize;
@@ -43,7 +44,6 @@ pub struct SegmentWriter {
     bucket_key: BucketKey,
     set_spec: SetSpec,
     stripes: StripeWriter,
-    placed: Vec<Option<DriveId>>,
     refused: Refused,
     sealer: Sealer,
     stripe_packets: u64,
@@ -96,6 +96,7 @@ impl SegmentWriter {
                 sealed: format::seal_identity(&spec.bucket_key, id, &spec.identity, &*shared.random),
             },
             plain_len_max: announced,
+            rescuable: true,
         };
         let mut refused = Refused::default();
         let stripes = StripeWriter::begin(&shared, id, &set_spec, &mut refused, 0).await?;
@@ -103,7 +104,6 @@ impl SegmentWriter {
         Ok(Self {
             bucket_key: spec.bucket_key,
             set_spec,
-            placed: stripes.set.drives(),
             stripes,
             refused,
             sealer,
@@ -152,8 +152,9 @@ impl SegmentWriter {
     /// footers. Returns when the ack set is reached and the others had a short grace; stragglers are dropped and
     /// their index is `None`.
     ///
-    /// Dropping the future removes what was synced. A segment of a single stripe that loses its ack set is written
-    /// once more on the drives that are left, since its bytes are still here.
+    /// Dropping the future removes what was synced. A segment that loses its ack set is written once more on the drives
+    /// that are left, in the strongest profile that they carry: one of a single stripe from memory, since its bytes are
+    /// still here, a longer one from the chunks that are left, as long as they decode (`rescue`).
     pub async fn finish(mut self, record: Option<Vec<u8>>) -> Result<Segment, SegmentError> {
         let announced = self.set_spec.plain_len_max;
         let Some(mut stripe) = self.stripe.take() else {
@@ -167,12 +168,31 @@ impl SegmentWriter {
         let sealed = stripe.start;
         if self.stripes.frames() > 0 {
             self.stripes.push(stripe.buffer, sealed).await?;
-            let set = self.stripes.set;
-            let (id, profile) = (set.id, set.profile);
-            let drives = set.finish(self.taken, &footer).await.map_err(|(error, _)| error)?;
-            return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives));
+            return self.finish_whole(footer).await;
         }
         self.finish_single(stripe.buffer, sealed, &footer).await
+    }
+
+    /// All stripes are on their way to the drives.
+    async fn finish_whole(self, footer: Vec<u8>) -> Result<Segment, SegmentError> {
+        let StripeWriter { set, memory, .. } = self.stripes;
+        let (id, profile) = (set.id, set.profile);
+        let segment = |drives| segment(&self.set_spec.header, self.taken, id, profile, drives);
+        let failed = match set.finish(self.taken, &footer).await {
+            Ok(drives) => return Ok(segment(drives)),
+            Err(failed) => failed,
+        };
+        // What the stripes needed is needed to read and write them once more.
+        drop(memory);
+        let Failed { error, synced, lost, unpublished } = *failed;
+        let mut refused = self.refused;
+        refused.add(lost);
+        let left = segment(synced);
+        let store = SegmentStore { shared: self.shared };
+        let rescued = store.rescue(&left, self.set_spec.choice, refused, error).await;
+        // Its chunks go now, whether they served or not.
+        drop(unpublished);
+        rescued
     }
 
     /// The whole sealed stream is in one buffer: an attempt that fails is made again elsewhere, under a fresh segment
@@ -188,21 +208,20 @@ impl SegmentWriter {
         let (mut stream, mut blocks) = cut_blocks(buffer, sealed, set.profile, code.as_ref())?;
         loop {
             let (id, profile) = (set.id, set.profile);
-            let (error, drives) = match set.push(0, &blocks).await {
+            let (error, lost) = match set.push(0, &blocks).await {
                 Ok(()) => match set.finish(self.taken, footer).await {
                     Ok(drives) => return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives)),
-                    Err(failed) => failed,
+                    Err(failed) => (failed.error, failed.lost),
                 },
-                Err(error) => (error, set.lost_drives(&self.placed)),
+                Err(error) => (error, set.lost),
             };
-            if drives.is_empty() {
+            if lost.is_empty() {
                 return Err(error);
             }
             tracing::warn!(segment = %id, %error, "writing once more, on other drives");
-            self.refused.note_failed(drives, &error);
+            self.refused.add(lost);
             let next = SegmentId::from(self.shared.random.id());
             set = ChunkSet::begin(&self.shared, next, &self.set_spec, &mut self.refused).await?;
-            self.placed = set.drives();
             if set.profile != profile {
                 let code = self.shared.code(set.profile)?;
                 let len = sealed.div_ceil(set.profile.data_chunks()) * set.profile.total_chunks();

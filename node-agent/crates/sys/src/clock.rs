@@ -14,6 +14,39 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Time since boot, suspended time included (`CLOCK_BOOTTIME`); never steps.
     fn since_boot(&self) -> Duration;
+
+    /// The wall clock as others are held against it, and how far it is to be believed. Where a correction goes back, this
+    /// does, too, while the `now` of a steered clock stands still.
+    fn reading(&self) -> Reading {
+        Reading { time: self.now(), trust: TimeTrust::Proven }
+    }
+
+    /// The time, where it is proven. What must not happen too early by a wrong clock (the end of a lock, a deletion by
+    /// age) asks this and waits while there is none.
+    fn proven(&self) -> Option<Timestamp> {
+        let reading = self.reading();
+        (reading.trust == TimeTrust::Proven).then_some(reading.time)
+    }
+}
+
+/// How far a wall clock is to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TimeTrust {
+    /// Nobody vouches for it: it is at most a lower bound.
+    Unproven,
+    /// The members agreed to run on from the latest time that one of them had once: behind the true time, never ahead.
+    Grid,
+    /// A source vouches for it.
+    Proven,
+}
+
+/// What a wall clock shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The time.
+    pub time: Timestamp,
+    /// How far it is to be believed.
+    pub trust: TimeTrust,
 }
 
 /// Seconds, with a sign, by which the wall clock of this process is wrong: for tests of nodes whose clocks disagree.
@@ -56,12 +89,19 @@ pub struct SimClock {
 struct SimTime {
     wall: Timestamp,
     boot: Duration,
+    trust: TimeTrust,
 }
 
 impl SimClock {
     /// Starts at `now`, with an uptime of one hour.
     pub fn new(now: Timestamp) -> Self {
-        Self { state: Arc::new(Mutex::new(SimTime { wall: now, boot: Duration::from_secs(3_600) })) }
+        Self {
+            state: Arc::new(Mutex::new(SimTime {
+                wall: now,
+                boot: Duration::from_secs(3_600),
+                trust: TimeTrust::Proven,
+            })),
+        }
     }
 
     /// Moves both clocks forward.
@@ -75,6 +115,11 @@ impl SimClock {
     pub fn step_wall(&self, to: Timestamp) {
         self.state.lock().wall = to;
     }
+
+    /// From now on it is believed so far; at first it is proven.
+    pub fn set_trust(&self, trust: TimeTrust) {
+        self.state.lock().trust = trust;
+    }
 }
 
 impl Clock for SimClock {
@@ -84,6 +129,11 @@ impl Clock for SimClock {
 
     fn since_boot(&self) -> Duration {
         self.state.lock().boot
+    }
+
+    fn reading(&self) -> Reading {
+        let state = self.state.lock();
+        Reading { time: state.wall, trust: state.trust }
     }
 }
 

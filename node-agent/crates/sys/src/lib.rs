@@ -8,7 +8,11 @@ pub mod clock;
 pub mod disk;
 pub mod locked_memory;
 pub mod random;
+mod rtc;
+mod steered_clock;
 
-pub use clock::{Clock, RealClock, SimClock};
+pub use clock::{Clock, Reading, RealClock, SimClock, TimeTrust};
 pub use disk::{DirEntry, Disk, DiskFile, FaultDisk, MutantDisk, PowerSupply, RealDisk, Space, SyncSite};
 pub use random::{Random, RealRandom, SeededRandom};
+pub use rtc::read_rtc;
+pub use steered_clock::SteeredClock;

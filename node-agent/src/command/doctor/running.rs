@@ -76,6 +76,7 @@ fn tell(status: &Status, findings: &mut Findings) {
             ),
         );
     }
+    super::clock::of_node(status, findings);
     for warning in &status.warnings {
         findings.note("node", warning.clone());
     }
@@ -200,6 +201,7 @@ mod tests {
             total_bytes: 0,
             free_bytes: 0,
             added: Timestamp(0),
+            clock: None,
         };
         let check = |nodes: &[NodeInfo], trouble: Option<&str>| {
             let mut findings = Findings::default();

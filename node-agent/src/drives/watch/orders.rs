@@ -47,7 +47,7 @@ impl Watcher {
                     let taking = tokio::task::spawn_blocking(move || {
                         let taken = take(&order, &identity, clock, &*random, config)?;
                         if let Some(key) = key {
-                            crate::founding::save_beside(&key, &order.path)
+                            crate::root_keys::put_beside(&key, &order.path)
                                 .map_err(|error| error.to_string())?;
                         }
                         Ok(taken)

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::types::JobInfo;
+use crate::types::{ClockInfo, JobInfo};
 
 /// The node at the moment of the scrape.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,8 @@ pub struct NodeSample {
     pub process: ProcessSample,
     /// Lines that the access log had to drop.
     pub access_log_dropped: u64,
+    /// Which time it has.
+    pub clock: Option<ClockInfo>,
 }
 
 /// One drive.
@@ -105,6 +107,9 @@ pub struct ProcessSample {
     pub uptime_seconds: f64,
 }
 
+/// Every source of time, so that each scrape shows each as 0 or 1.
+const SOURCES: [&str; 7] = ["unproven", "grid", "host", "rtc", "ntp", "operator", "peer"];
+
 /// Every state, so that each scrape shows each drive in each state as 0 or 1.
 const STATES: [(DriveState, &str); 7] = [
     (DriveState::Waiting, "waiting"),
@@ -151,6 +156,9 @@ impl Collector for Sampled {
             "Access log lines dropped",
             [(vec![], sample.access_log_dropped)],
         )?;
+        if let Some(clock) = &sample.clock {
+            encode_clock(page, clock)?;
+        }
         encode_process(page, &sample.process)
     }
 }
@@ -205,6 +213,23 @@ fn encode_jobs(page: &mut DescriptorEncoder, jobs: &[JobInfo]) -> fmt::Result {
     gauges(page, "job_pass_percent", "How much of the current pass is done", each(jobs, pass))?;
     counters(page, "job_done", "Items done", each(jobs, |job| job.done))?;
     counters(page, "job_failed", "Items that failed", each(jobs, |job| job.failed))
+}
+
+fn encode_clock(page: &mut DescriptorEncoder, clock: &ClockInfo) -> fmt::Result {
+    let sources =
+        SOURCES.iter().map(|source| (vec![("source", *source)], u64::from(clock.source == *source)));
+    gauges(page, "clock_source", "1 for who vouches for the time", sources)?;
+    if let Some(uncertainty) = clock.uncertainty_us {
+        let help = "How far the time may be off where it is proven";
+        gauge(page, "clock_uncertainty_microseconds", help, uncertainty)?;
+    }
+    let help = "How far a member's clock is ahead of this one; negative where it is behind";
+    let kind = ConstGauge::new(0_i64).metric_type();
+    let mut family = page.encode_descriptor("clock_ahead_microseconds", help, None, kind)?;
+    for member in &clock.members {
+        family.encode_family(&[("node", member.node.to_string())])?.encode_gauge(&member.ahead_us)?;
+    }
+    Ok(())
 }
 
 fn encode_process(page: &mut DescriptorEncoder, process: &ProcessSample) -> fmt::Result {

@@ -36,6 +36,15 @@ pub async fn delete(api: &AdminApi, call: Call) -> Result<Answer, AdminError> {
     Answer::json(&Done { done: true })
 }
 
+pub async fn root_key(api: &AdminApi, _call: Call) -> Result<Answer, AdminError> {
+    Answer::json(&api.node.root_key().await?)
+}
+
+pub async fn rotate_root_key(api: &AdminApi, _call: Call) -> Result<Answer, AdminError> {
+    api.node.rotate_root_key().await?;
+    Answer::json(&Done { done: true })
+}
+
 pub async fn renew_operator_key(api: &AdminApi, _call: Call) -> Result<Answer, AdminError> {
     let key = OperatorKey::from_random(api.node.random_bytes());
     api.node.set_operator_key(key.hash()).await?;

@@ -1,7 +1,9 @@
 //! The handlers of the table, a file a noun.
 
 pub mod backup;
+pub mod clock;
 pub mod drives;
+pub mod enrolments;
 pub mod health;
 pub mod jobs;
 pub mod keys;

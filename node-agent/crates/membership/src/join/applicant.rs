@@ -97,11 +97,11 @@ pub enum JoinError {
     )]
     NotAMember(NodeId),
     /// The grid says no.
-    #[error(
-        "the grid does not let this node in: the ticket is unknown there, expired or used up, or the node's key is not \
-         registered; the log of the member that was asked tells which"
-    )]
-    Refused,
+    #[error("the grid does not let this node in: {0}; the log of the member that was asked tells which")]
+    Refused(String),
+    /// No operator registered the key of this node, or not any more.
+    #[error("the grid does not let this node in: {0}; `shoal node enrol KEY` on a member registers a key")]
+    NotEnrolled(String),
     /// The grid knows this node and will not have it.
     #[error("the grid does not take this node: {0}")]
     Rejected(String),
@@ -135,15 +135,18 @@ pub async fn join(door: &dyn Door, ticket: &Ticket, me: &Applicant) -> Result<Ad
     let message = wire::proved(&door.exporter(), &greeted.own_key, &greeted.peer_key, ticket.id, &applicant);
     let prove = Prove { ticket: ticket.id, proof: ticket.prove(&message), applicant };
     let prove = wire::encode(&prove).map_err(failed)?;
-    ask(door, wire::PROVE, prove, &greeted, ticket.drive_policy).await
+    ask(door, wire::PROVE, prove, &greeted).await
 }
 
-/// Takes up the place that an operator gave to this node's key in the grid with this pin. It may take no drive into service
-/// without another order. Safe to repeat, and to drop and repeat.
+/// Takes up the place that an operator gave to this node's key in the grid with this pin. Safe to repeat, and to drop and
+/// repeat.
 pub async fn enrol(door: &dyn Door, pin: &CaPin, me: &Applicant) -> Result<Admission, JoinError> {
     let greeted = greet(door, Some(pin), None, me).await?;
     let question = wire::encode(&data(me)).map_err(|source| JoinError::Call { peer: door.peer(), source })?;
-    ask(door, wire::ENROL, question, &greeted, DrivePolicy::Ask).await
+    ask(door, wire::ENROL, question, &greeted).await.map_err(|error| match error {
+        JoinError::Refused(reason) => JoinError::NotEnrolled(reason),
+        other => other,
+    })
 }
 
 pub(super) fn data(me: &Applicant) -> ApplicantData {
@@ -208,12 +211,11 @@ pub(super) async fn ask(
     method: Method,
     question: Vec<u8>,
     greeted: &Greeted,
-    drive_policy: DrivePolicy,
 ) -> Result<Admission, JoinError> {
     let peer = door.peer();
     let answer =
         door.call(method, question.into(), CALL_DEADLINE).await.map_err(|error| match error.code {
-            ErrorCode::AccessDenied => JoinError::Refused,
+            ErrorCode::AccessDenied => JoinError::Refused(error.detail),
             ErrorCode::Conflict => JoinError::Rejected(error.detail),
             _ => JoinError::Call { peer, source: error },
         })?;
@@ -226,7 +228,7 @@ pub(super) async fn ask(
         list,
         root_key: Zeroizing::new(std::mem::take(&mut admitted.root_key)),
         settings: std::mem::take(&mut admitted.settings),
-        drive_policy,
+        drive_policy: admitted.drive_policy,
     })
 }
 

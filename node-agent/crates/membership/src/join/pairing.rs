@@ -16,7 +16,6 @@ use super::applicant::{self, Admission, Applicant, Door, JoinError};
 use super::wire::{self, ApplicantData};
 use crate::grid_ca::{self, CaPin, sha256};
 use crate::member_list::SignedList;
-use crate::ticket::DrivePolicy;
 
 const COMMIT_LABEL: &[u8] = b"shoal pair commit 1";
 const CODE_LABEL: &[u8] = b"shoal pair code 1";
@@ -251,7 +250,7 @@ impl PairingApplicant<'_> {
     pub async fn admitted(&self) -> Result<Option<Admission>, JoinError> {
         let question =
             wire::encode(&()).map_err(|source| JoinError::Call { peer: self.door.peer(), source })?;
-        match applicant::ask(self.door, wire::PAIRED, question, &self.greeted, DrivePolicy::Ask).await {
+        match applicant::ask(self.door, wire::PAIRED, question, &self.greeted).await {
             Ok(admission) => Ok(Some(admission)),
             Err(JoinError::Call { source, .. }) if source.code == ErrorCode::ConditionalConflict => Ok(None),
             Err(error) => Err(error),

@@ -1,8 +1,10 @@
 //! What joining needs of the root shard; the agent implements it there.
 
 use futures_util::future::BoxFuture;
+use grid_types::NodeId;
 use zeroize::Zeroizing;
 
+use crate::enrolment::Enrolment;
 use crate::member_list::{ChangeError, Member, NewMember, SignedList};
 use crate::ticket::{TicketId, TicketRecord};
 
@@ -45,6 +47,17 @@ pub trait Registry: Send + Sync + 'static {
         &self,
         generation: u64,
         record: TicketRecord,
+        member: NewMember,
+    ) -> BoxFuture<'_, Result<Member, AdmitError>>;
+
+    /// What an operator registered for the key of this node, and its generation for `admit_enrolled`.
+    fn enrolment(&self, node: NodeId) -> BoxFuture<'_, Result<Option<(Enrolment, u64)>, RegistryError>>;
+
+    /// As `admit`, with an enrolment.
+    fn admit_enrolled(
+        &self,
+        generation: u64,
+        record: Enrolment,
         member: NewMember,
     ) -> BoxFuture<'_, Result<Member, AdmitError>>;
 

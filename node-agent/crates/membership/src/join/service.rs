@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use grid_types::{ErrorCode, NodeId};
 use parking_lot::Mutex;
 use rpc::{Body, Caller, RpcError, Service, Services, collect, once};
-use sys::{Clock, Random};
+use sys::{Clock, Random, Reading, TimeTrust};
 
 use super::pairing::{PairingCode, Pairings, PendingPairing, pin_of};
 use super::registry::{AdmitError, Registry, RegistryError};
@@ -16,15 +16,17 @@ use super::throttle::Throttle;
 use super::wire::{
     self, Admitted, ApplicantData, JOIN_MESSAGE_BYTES_MAX, Prove, ROOT_KEY_BYTES_MAX, SETTINGS_BYTES_MAX,
 };
+use crate::enrolment::Enrolment;
 use crate::grid_ca::{KEY_BYTES, node_id};
-use crate::member_list::{ChangeError, Member};
+use crate::member_list::{ChangeError, Member, NewMember};
+use crate::ticket::DrivePolicy;
 
 /// Name under which the door is registered.
 pub const SERVICE: &str = "join";
 /// Others may change ticket or list between reading and admitting: so often it is tried again.
 const ADMIT_TRIES: u32 = 16;
 /// Said to everybody without a good ticket, whatever is wrong with it.
-const REFUSAL: &str = "no open ticket";
+const REFUSAL: &str = "the ticket is unknown there, expired or used up";
 
 /// Lets strangers with a ticket in. Registered open, on every member.
 pub struct JoinService {
@@ -128,7 +130,7 @@ impl Inner {
         let proved = wire::proved(&caller.exporter, &key, &self.public_key, prove.ticket, &prove.applicant);
         for _ in 0..ADMIT_TRIES {
             match self.admit(caller, &prove, &proved, &data).await {
-                Ok(member) => return self.welcome(member).await,
+                Ok((member, policy)) => return self.welcome(member, policy).await,
                 Err(Refusal::Conflict) => {}
                 Err(Refusal::Ticket(reason)) => {
                     self.throttle.lock().failed(from, self.clock.since_boot());
@@ -146,6 +148,7 @@ impl Inner {
                     return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
                 }
                 Err(Refusal::Registry(error)) => return Err(unavailable(error)),
+                Err(Refusal::Time) => return Err(time_not_proven(caller)),
             }
         }
         Err(RpcError::new(ErrorCode::SlowDown, "many nodes join at once: try again"))
@@ -157,7 +160,7 @@ impl Inner {
         prove: &Prove,
         proved: &[u8],
         data: &ApplicantData,
-    ) -> Result<Member, Refusal> {
+    ) -> Result<(Member, DrivePolicy), Refusal> {
         let Some((record, generation)) = self.registry.ticket(prove.ticket).await? else {
             return Err(Refusal::Ticket("unknown ticket"));
         };
@@ -168,14 +171,18 @@ impl Inner {
         match list.row(caller.node) {
             // Its first answer was lost: the same answer again, at no further use.
             Some(member) if member.removed.is_none() && record.joined.contains(&caller.node) => {
-                return Ok(member.clone());
+                return Ok((member.clone(), record.drive_policy));
             }
             Some(member) if member.removed.is_some() => {
                 return Err(Refusal::Node(ChangeError::Removed(caller.node)));
             }
             _ => {}
         }
-        let now = self.clock.now();
+        // A clock that nobody vouches for may be behind: by it, what is over may not be.
+        let Reading { time: now, trust } = self.clock.reading();
+        if trust == TimeTrust::Unproven {
+            return Err(Refusal::Time);
+        }
         if now >= record.expires {
             return Err(Refusal::Ticket("expired ticket"));
         }
@@ -183,7 +190,7 @@ impl Inner {
             return Err(Refusal::Ticket("used-up ticket"));
         }
         let member = data.member(caller.public_key.clone(), now);
-        let record = record.used_by(caller.node);
+        let (record, policy) = (record.clone().used_by(caller.node), record.drive_policy);
         let left = record.uses_left;
         match self.registry.admit(generation, record, member).await {
             Ok(member) => {
@@ -192,7 +199,7 @@ impl Inner {
                     address = %caller.address, ticket = %prove.ticket, uses_left = left,
                     "a node joined the grid"
                 );
-                Ok(member)
+                Ok((member, policy))
             }
             Err(AdmitError::Conflict) => Err(Refusal::Conflict),
             Err(AdmitError::Change(error)) => Err(Refusal::Node(error)),
@@ -200,29 +207,77 @@ impl Inner {
         }
     }
 
-    /// A node whose key an operator registered takes up its place. TLS proved the key: nothing else is to be proved.
+    /// A node whose key an operator registered takes up its place. TLS proved the key, so that the reason of a refusal is
+    /// told to nobody but its owner.
     async fn enrol(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
         let data = wire::decode::<ApplicantData>(message)?.checked()?;
-        let member = data.member(caller.public_key.clone(), self.clock.now());
-        let registered = self.registry.list().await.map_err(unavailable)?.member(caller.node).is_some();
-        if !registered || member.node() != caller.node {
-            tracing::warn!(
-                node = %caller.node, address = %caller.address, reason = "its key is not registered",
-                "refused a node that wanted to join"
-            );
-            return Err(RpcError::new(ErrorCode::AccessDenied, REFUSAL));
-        }
+        let member = data.member(key_of(caller)?.to_vec(), self.clock.now());
         for _ in 0..ADMIT_TRIES {
-            match self.registry.describe(member.clone()).await {
-                Ok(member) => return self.welcome(member).await,
-                Err(AdmitError::Conflict) => {}
-                Err(AdmitError::Change(error)) => {
+            match self.admit_enrolled(caller, member.clone()).await {
+                Ok((member, policy)) => return self.welcome(member, policy).await,
+                Err(Refusal::Conflict) => {}
+                Err(Refusal::Ticket(reason)) => {
+                    tracing::warn!(
+                        node = %caller.node, address = %caller.address, reason,
+                        "refused a node that wanted to join"
+                    );
+                    return Err(RpcError::new(ErrorCode::AccessDenied, reason));
+                }
+                Err(Refusal::Node(error)) => {
                     return Err(RpcError::new(ErrorCode::Conflict, error.to_string()));
                 }
-                Err(AdmitError::Registry(error)) => return Err(unavailable(error)),
+                Err(Refusal::Registry(error)) => return Err(unavailable(error)),
+                Err(Refusal::Time) => return Err(time_not_proven(caller)),
             }
         }
         Err(RpcError::new(ErrorCode::SlowDown, "the member list changes all the time: try again"))
+    }
+
+    async fn admit_enrolled(
+        &self,
+        caller: &Caller,
+        member: NewMember,
+    ) -> Result<(Member, DrivePolicy), Refusal> {
+        let found = self.registry.enrolment(caller.node).await?;
+        let list = self.registry.list().await?;
+        let outcome = match (list.row(caller.node), found) {
+            (Some(row), _) if row.removed.is_some() => {
+                return Err(Refusal::Node(ChangeError::Removed(caller.node)));
+            }
+            // Its first answer was lost: the same answer again, with what it says of itself now.
+            (Some(row), Some((record, _))) if record.joined.is_some() => {
+                let described = NewMember { name: row.name.clone(), ..member };
+                (self.registry.describe(described).await, record.drive_policy)
+            }
+            (Some(row), _) => return Err(Refusal::Node(ChangeError::Member(row.node))),
+            (None, None) => {
+                return Err(Refusal::Ticket("its key is not enrolled there, or was withdrawn"));
+            }
+            (None, Some((record, generation))) => {
+                if self.clock.reading().trust == TimeTrust::Unproven {
+                    return Err(Refusal::Time);
+                }
+                if !record.open(member.added) {
+                    return Err(Refusal::Ticket("the enrolment of its key expired"));
+                }
+                let name = if record.name.is_empty() { member.name } else { record.name.clone() };
+                let (member, policy) = (NewMember { name, ..member }, record.drive_policy);
+                let record = Enrolment { joined: Some(member.added), ..record };
+                (self.registry.admit_enrolled(generation, record, member).await, policy)
+            }
+        };
+        match outcome {
+            (Ok(member), policy) => {
+                tracing::info!(
+                    node = %member.node, number = member.number, name = member.name, address = %caller.address,
+                    "a node whose key was enrolled joined the grid"
+                );
+                Ok((member, policy))
+            }
+            (Err(AdmitError::Conflict), _) => Err(Refusal::Conflict),
+            (Err(AdmitError::Change(error)), _) => Err(Refusal::Node(error)),
+            (Err(AdmitError::Registry(error)), _) => Err(Refusal::Registry(error)),
+        }
     }
 
     fn pair(&self, caller: &Caller, message: &[u8]) -> Result<Bytes, RpcError> {
@@ -252,7 +307,7 @@ impl Inner {
         match self.registry.admit_by_order(member).await {
             Ok(member) => {
                 tracing::info!(node = %member.node, number = member.number, "a node joined the grid by pairing");
-                self.welcome(member).await
+                self.welcome(member, DrivePolicy::Ask).await
             }
             Err(AdmitError::Conflict) => {
                 Err(RpcError::new(ErrorCode::ConditionalConflict, "the list changed meanwhile: ask again"))
@@ -262,7 +317,7 @@ impl Inner {
         }
     }
 
-    async fn welcome(&self, member: Member) -> Result<Bytes, RpcError> {
+    async fn welcome(&self, member: Member, drive_policy: DrivePolicy) -> Result<Bytes, RpcError> {
         let secrets = self.registry.secrets().await.map_err(unavailable)?;
         let list = self.registry.list().await.map_err(unavailable)?;
         if secrets.root_key.len() > ROOT_KEY_BYTES_MAX || secrets.settings.len() > SETTINGS_BYTES_MAX {
@@ -276,6 +331,7 @@ impl Inner {
             list: list.bytes().to_vec(),
             root_key: secrets.root_key.to_vec(),
             settings: secrets.settings,
+            drive_policy,
         };
         Ok(wire::encode(&admitted)?.into())
     }
@@ -290,20 +346,30 @@ fn key_of(caller: &Caller) -> Result<[u8; KEY_BYTES], RpcError> {
 
 /// Why a node is not let in, as this side knows it.
 enum Refusal {
-    /// Something is wrong with the ticket: told in the log alone.
+    /// Something is wrong with the ticket, told in the log alone; or with the enrolment of the key that TLS proved.
     Ticket(&'static str),
-    /// The ticket is good, the node is not.
+    /// Ticket or enrolment are good, the node is not.
     Node(ChangeError),
     /// Somebody else was faster.
     Conflict,
     /// The root shard does not answer.
     Registry(RegistryError),
+    /// Nobody vouches for the time here: whether the ticket is over is not known.
+    Time,
 }
 
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         Self::Registry(error)
     }
+}
+
+fn time_not_proven(caller: &Caller) -> RpcError {
+    tracing::warn!(node = %caller.node, "nobody joins through this member while its time is not proven");
+    RpcError::new(
+        ErrorCode::Unavailable,
+        "the time of this member is not proven yet: try again, or `shoal clock set` on it",
+    )
 }
 
 fn unavailable(error: RegistryError) -> RpcError {

@@ -12,11 +12,12 @@ use grid_types::{ErrorCode, GridId, NodeId, Timestamp};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use rpc::{Caller, Method, RpcError, Services, collect, once};
-use sys::{SeededRandom, SimClock};
+use sys::{SeededRandom, SimClock, TimeTrust};
 use zeroize::Zeroizing;
 
 use super::wire::{self, ApplicantData, Prove};
 use super::*;
+use crate::enrolment::Enrolment;
 use crate::grid_ca::{GridCa, node_id};
 use crate::member_list::{MemberList, NewMember, SignedList};
 use crate::ticket::{DrivePolicy, Ticket, TicketId, TicketOrder, TicketRecord};
@@ -29,6 +30,7 @@ const ROOT_KEY: &[u8] = b"the root key";
 struct TestRegistry {
     ca: GridCa,
     state: Mutex<(SignedList, Option<(TicketRecord, u64)>)>,
+    enrolled: Mutex<Option<(Enrolment, u64)>>,
     /// Admissions that another node overtakes.
     conflicts: AtomicU32,
 }
@@ -80,6 +82,29 @@ impl Registry for TestRegistry {
             Ok(state.0.member(node).unwrap().clone())
         }
         .boxed()
+    }
+
+    fn enrolment(&self, node: NodeId) -> BoxFuture<'_, Result<Option<(Enrolment, u64)>, RegistryError>> {
+        let found = self.enrolled.lock().clone().filter(|(record, _)| record.node() == node);
+        async move { Ok(found) }.boxed()
+    }
+
+    fn admit_enrolled(
+        &self,
+        generation: u64,
+        record: Enrolment,
+        member: NewMember,
+    ) -> BoxFuture<'_, Result<Member, AdmitError>> {
+        let lost =
+            self.conflicts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let mut enrolled = self.enrolled.lock();
+        let same = enrolled.as_ref().is_some_and(|(_, current)| *current == generation);
+        if lost.is_ok() || !same {
+            return async { Err(AdmitError::Conflict) }.boxed();
+        }
+        *enrolled = Some((record, generation + 1));
+        drop(enrolled);
+        self.admit_by_order(member)
     }
 
     fn admit_by_order(&self, member: NewMember) -> BoxFuture<'_, Result<Member, AdmitError>> {
@@ -147,7 +172,8 @@ fn grid(seed: u64, uses: u32) -> Grid {
     let (ticket, record) = Ticket::create(order, NOW, &random).unwrap();
     let list = SignedList::sign(list, &ca).unwrap();
     let state = Mutex::new((list, Some((record, 1))));
-    let registry = Arc::new(TestRegistry { ca, state, conflicts: AtomicU32::new(0) });
+    let registry =
+        Arc::new(TestRegistry { ca, state, enrolled: Mutex::default(), conflicts: AtomicU32::new(0) });
     let clock = SimClock::new(NOW);
     let services = Services::default();
     let random = Arc::new(SeededRandom::new(seed + 100));
@@ -264,7 +290,7 @@ async fn a_rogue_node_learns_only_that_it_is_refused() {
     let unknown = but(&ours.ticket, |it| it.id = TicketId([0; 16]));
     for ticket in [stolen, unknown] {
         let refused = join(&door(&ours, 7), &ticket, &applicant(7)).await;
-        assert!(matches!(refused, Err(JoinError::Refused)));
+        assert!(matches!(refused, Err(JoinError::Refused(_))));
     }
     assert_eq!((ours.registry.uses_left(), ours.registry.list_now().epoch), (1, 1));
 }
@@ -329,11 +355,26 @@ async fn expired_and_used_up_tickets_look_like_unknown_ones() {
     for (key, ticket, hours) in [(8, &grid.ticket, 0), (9, &grid.ticket, 2), (10, &unknown, 0)] {
         grid.clock.advance(Duration::from_secs(3_600 * hours));
         let door = door(&grid, key);
-        assert!(matches!(join(&door, ticket, &applicant(key)).await, Err(JoinError::Refused)));
+        assert!(matches!(join(&door, ticket, &applicant(key)).await, Err(JoinError::Refused(_))));
         let proof = door.proofs.lock()[0].clone();
         details.push(door.call(wire::PROVE, proof, Duration::ZERO).await.unwrap_err());
     }
     assert!(details.iter().all(|error| *error == details[0]), "{details:?}");
+    assert_eq!(grid.registry.list_now().epoch, 2);
+}
+
+#[tokio::test]
+async fn no_ticket_is_taken_by_a_time_that_nobody_vouches_for() {
+    let grid = grid(1, 1);
+    grid.clock.set_trust(TimeTrust::Unproven);
+    let door = door(&grid, 7);
+    assert!(join(&door, &grid.ticket, &applicant(7)).await.is_err());
+    let proof = door.proofs.lock()[0].clone();
+    let told = door.call(wire::PROVE, proof.clone(), Duration::ZERO).await.unwrap_err();
+    assert!(told.code == ErrorCode::Unavailable && told.detail.contains("not proven"), "{told:?}");
+    assert_eq!(grid.registry.list_now().epoch, 1);
+    grid.clock.set_trust(TimeTrust::Grid);
+    door.call(wire::PROVE, proof, Duration::ZERO).await.unwrap();
     assert_eq!(grid.registry.list_now().epoch, 2);
 }
 
@@ -345,7 +386,7 @@ async fn of_two_who_race_for_the_last_use_one_wins() {
     let (one, two) = tokio::join!(join(&seven, &grid.ticket, &me), join(&eight, &grid.ticket, &you));
     assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|won| **won).count(), 1);
     let lost = if one.is_ok() { two } else { one };
-    assert!(matches!(lost, Err(JoinError::Refused)));
+    assert!(matches!(lost, Err(JoinError::Refused(_))));
     assert_eq!(grid.registry.list_now().members.len(), 2);
 }
 
@@ -393,7 +434,7 @@ async fn failures_are_throttled_by_source() {
     let grid = grid(1, 5);
     let wrong = but(&grid.ticket, |it| it.id = TicketId([0; 16]));
     for _ in 0..FAILURES_MAX {
-        assert!(matches!(join(&door(&grid, 7), &wrong, &applicant(7)).await, Err(JoinError::Refused)));
+        assert!(matches!(join(&door(&grid, 7), &wrong, &applicant(7)).await, Err(JoinError::Refused(_))));
     }
     let shut = join(&door(&grid, 7), &grid.ticket, &applicant(7)).await;
     assert!(matches!(shut, Err(JoinError::Call { source, .. }) if source.code == ErrorCode::SlowDown));
@@ -430,6 +471,7 @@ async fn a_lying_answer_is_not_believed() {
                     list: self.1.registry.list_now().bytes().to_vec(),
                     root_key: Vec::new(),
                     settings: Vec::new(),
+                    drive_policy: DrivePolicy::Ask,
                 };
                 Ok(wire::encode(&lie)?.into())
             }
@@ -442,28 +484,56 @@ async fn a_lying_answer_is_not_believed() {
     assert!(matches!(join(&liar, &ticket, &applicant(7)).await, Err(JoinError::Answer { .. })));
 }
 
+fn enrolment(byte: u8) -> Enrolment {
+    Enrolment {
+        public_key: [byte; 32],
+        name: "expected".to_owned(),
+        drive_policy: DrivePolicy::BlankToo,
+        created: NOW,
+        expires: Some(NOW.plus(Duration::from_secs(60))),
+        joined: None,
+    }
+}
+
 #[tokio::test]
-async fn a_registered_key_takes_up_its_place_without_a_ticket() {
+async fn an_enrolled_key_takes_up_its_place_without_a_ticket() {
     let grid = grid(1, 1);
     let pin = grid.registry.ca.pin();
-    let refused = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
-    assert!(matches!(refused, Err(JoinError::Refused)), "nobody registered it");
-    let registered = NewMember { name: "expected".to_owned(), has_drives: false, ..new(7) };
-    grid.registry.change(|list| list.with(registered));
-    for _ in 0..2 {
-        let admission = enrol(&door(&grid, 7), &pin, &applicant(7)).await.unwrap();
-        assert_eq!((admission.number, admission.list.epoch), (2, 3), "said once");
-        assert_eq!(admission.root_key.as_slice(), ROOT_KEY);
-        assert_eq!(admission.drive_policy, DrivePolicy::Ask);
-        let member = admission.list.member(node_id(&[7; 32])).unwrap();
-        assert_eq!((member.name.as_str(), member.has_drives), ("board-7", true));
-    }
-    assert_eq!(grid.registry.uses_left(), 1);
+    let unknown = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
+    assert!(matches!(unknown, Err(JoinError::NotEnrolled(_))), "nobody enrolled it");
+    *grid.registry.enrolled.lock() = Some((enrolment(7), 1));
     let elsewhere = enrol(&door(&grid, 7), &[0; 32], &applicant(7)).await;
     assert!(matches!(elsewhere, Err(JoinError::FalseGrid { .. })));
+    let other = enrol(&door(&grid, 8), &pin, &applicant(8)).await;
+    assert!(matches!(other, Err(JoinError::NotEnrolled(_))), "a key is its owner's");
+    // Overtaken once by another change; asked again after a lost answer.
+    grid.registry.conflicts.store(1, Ordering::Relaxed);
+    for _ in 0..2 {
+        let admission = enrol(&door(&grid, 7), &pin, &applicant(7)).await.unwrap();
+        assert_eq!((admission.number, admission.list.epoch), (2, 2), "admitted once");
+        assert_eq!(admission.root_key.as_slice(), ROOT_KEY);
+        assert_eq!(admission.drive_policy, DrivePolicy::BlankToo);
+        let member = admission.list.member(node_id(&[7; 32])).unwrap();
+        assert_eq!((member.name.as_str(), member.has_drives), ("expected", true));
+    }
+    assert_eq!(grid.registry.uses_left(), 1);
     grid.registry.change(|list| list.without(node_id(&[7; 32]), NOW));
     let removed = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
-    assert!(matches!(removed, Err(JoinError::Refused)));
+    assert!(matches!(removed, Err(JoinError::Rejected(_))));
+}
+
+#[tokio::test]
+async fn expired_and_withdrawn_enrolments_let_nobody_in() {
+    let grid = grid(1, 1);
+    let pin = grid.registry.ca.pin();
+    *grid.registry.enrolled.lock() = Some((enrolment(7), 1));
+    grid.clock.advance(Duration::from_secs(61));
+    let refused = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
+    assert!(matches!(&refused, Err(JoinError::NotEnrolled(why)) if why.contains("expired")));
+    *grid.registry.enrolled.lock() = None;
+    let refused = enrol(&door(&grid, 7), &pin, &applicant(7)).await;
+    assert!(matches!(&refused, Err(JoinError::NotEnrolled(why)) if why.contains("withdrawn")));
+    assert_eq!(grid.registry.list_now().epoch, 1);
 }
 
 #[tokio::test]
@@ -499,7 +569,7 @@ async fn pairings_end_and_are_few() {
         let pairing = pair(&seven, &applicant(7), &random).await.unwrap();
         codes.push(pairing.code().to_string());
         grid.service.refuse_pairing();
-        assert!(matches!(pairing.admitted().await, Err(JoinError::Refused)));
+        assert!(matches!(pairing.admitted().await, Err(JoinError::Refused(_))));
     }
     codes.dedup();
     assert_eq!(codes.len(), PAIRINGS_MAX as usize);
@@ -509,7 +579,7 @@ async fn pairings_end_and_are_few() {
     let late = pair(&seven, &applicant(7), &random).await.unwrap();
     grid.clock.advance(PAIRING_LIFETIME);
     assert!(!grid.service.confirm_pairing(node_id(&[7; 32]), late.code()));
-    assert!(matches!(late.admitted().await, Err(JoinError::Refused)));
+    assert!(matches!(late.admitted().await, Err(JoinError::Refused(_))));
     assert!(grid.service.pending_pairing().is_none());
 }
 

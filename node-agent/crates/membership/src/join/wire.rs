@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::member_list::NewMember;
-use crate::ticket::TicketId;
+use crate::ticket::{DrivePolicy, TicketId};
 
 pub(super) const HELLO: Method = Method::control("/join/hello");
 pub(super) const PROVE: Method = Method::control("/join/prove");
@@ -22,8 +22,8 @@ const VERSION: u8 = 1;
 const PROOF_LABEL: &[u8] = b"shoal join 1";
 /// Bytes of what a stranger may send: an applicant with 16 addresses has some 700.
 pub const JOIN_MESSAGE_BYTES_MAX: usize = 4_096;
-/// Bytes of a root key as it is handed over: a key file has 80.
-pub const ROOT_KEY_BYTES_MAX: usize = 256;
+/// Bytes of a root key as it is handed over: a key file has 80 for each of at most 8 keys.
+pub const ROOT_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of the settings that a new member is given.
 pub const SETTINGS_BYTES_MAX: usize = 64 << 10;
 const RELEASE_BYTES_MAX: usize = 64;
@@ -54,6 +54,7 @@ pub(super) struct Admitted {
     pub(super) list: Vec<u8>,
     pub(super) root_key: Vec<u8>,
     pub(super) settings: Vec<u8>,
+    pub(super) drive_policy: DrivePolicy,
 }
 
 impl Drop for Admitted {

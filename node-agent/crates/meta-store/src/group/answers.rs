@@ -105,13 +105,7 @@ impl Group {
     pub(crate) async fn answer(&self, question: Question) -> Result<Bytes, RpcError> {
         let raft = || self.running().map(|running| running.raft);
         match question.0 {
-            Asked::Append(request) => {
-                let answer = raft()?.append_entries(request).await.map_err(unavailable)?;
-                if matches!(answer, AppendEntriesResponse::Success) {
-                    *self.shared.heard.lock() = Some(tokio::time::Instant::now());
-                }
-                Ok(wire::encode_append_answer(&answer))
-            }
+            Asked::Append(request) => Ok(wire::encode_append_answer(&self.append(request).await?)),
             Asked::Vote(request) => {
                 let answer = raft()?.vote(request).await.map_err(unavailable)?;
                 Ok(wire::encode_vote_answer(&answer))
@@ -126,6 +120,19 @@ impl Group {
             }
             Asked::ReadIndex => Ok(wire::encode_value(&self.read_index_here().await?)),
         }
+    }
+
+    /// Takes entries or a heartbeat of another node.
+    pub(super) async fn append(
+        &self,
+        request: AppendEntriesRequest<Types>,
+    ) -> Result<AppendEntriesResponse<Types>, RpcError> {
+        let raft = self.running()?.raft;
+        let answer = raft.append_entries(request).await.map_err(unavailable)?;
+        if matches!(answer, AppendEntriesResponse::Success) {
+            *self.shared.heard.lock() = Some(tokio::time::Instant::now());
+        }
+        Ok(answer)
     }
 
     /// Proposes for another node, which believes that this one leads.

@@ -11,7 +11,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{Instant as _, ReadPolicy};
 use parking_lot::Mutex;
-use rpc::{NetworkExt, RpcError};
+use rpc::RpcError;
 
 use super::supervisor::{Group, Running};
 use super::types::{Payload, Voter};
@@ -84,10 +84,10 @@ impl Group {
         patience: Duration,
     ) -> Result<Bytes, MetaError> {
         let peers = &self.shared.peers;
-        let Some((node, network)) = peers.node(voter).zip(peers.network()) else {
+        let Some(node) = peers.node(voter) else {
             return Err(self.unavailable(format!("its leader, member {voter}, is not known here")));
         };
-        let answer = network.call(node, method, message, patience).await;
+        let answer = peers.call(node, method, message, patience).await;
         answer.map_err(|error| self.failed(error))
     }
 

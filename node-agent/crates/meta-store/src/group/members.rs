@@ -4,21 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use grid_types::ErrorCode;
+use grid_types::{ErrorCode, ShardId};
 use openraft::async_runtime::WatchReceiver;
-use openraft::{ChangeMembers, EmptyNode};
+use openraft::{ChangeMembers, EmptyNode, Instant};
 
 use super::encoding::{decode_entry, decode_log_id, decode_stored_membership, encode_entry};
+use super::heartbeat::SILENCE;
 use super::supervisor::{Group, found};
-use super::types::{EntryPayload, LogId, Membership, RaftEntry, Voter};
+use super::types::{EntryPayload, LogId, Membership, RaftEntry, Types, Voter};
 use crate::MetaError;
 use crate::log::{GroupLog, LogEntry};
 use crate::peers::MetaMember;
 
 /// A stopping node waits so long for its successor.
 const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+/// Leadership is given away only while no voter that answers lags by more: some 10 ms under load.
+const HAND_OVER_LAG_MAX: u64 = 100;
 /// A replica that lags by no more entries may become a voter.
 const LAG_MAX: u64 = 1_000;
+
+/// Who leads and who votes on a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Led {
+    pub shard: ShardId,
+    pub leader: Voter,
+    pub voters: BTreeSet<Voter>,
+}
 
 /// How many vote in a grid of so many members: design/metadata.md, Voters.
 pub(crate) fn voters_wanted(members: usize) -> usize {
@@ -114,10 +125,9 @@ impl Group {
 
     /// Gives leadership to another voter that answers and has all entries, where this node leads; waits a moment for it.
     pub(crate) async fn hand_leadership_over(&self, members: &[MetaMember]) {
-        let Ok(running) = self.running() else { return };
-        let raft = running.raft;
-        let (me, wanted) = (self.shared.peers.me(), {
-            let metrics = raft.metrics();
+        let wanted = {
+            let Ok(running) = self.running() else { return };
+            let metrics = running.raft.metrics();
             let metrics = metrics.borrow_watched();
             if !metrics.state.is_leader() {
                 return;
@@ -131,14 +141,64 @@ impl Group {
                 .collect();
             able.sort_unstable();
             able.last().map(|(_, number)| *number)
-        });
-        let Some(to) = wanted.filter(|to| *to != me) else { return };
-        if raft.trigger().transfer_leader(to).await.is_ok() {
-            let waiting = raft.wait(Some(HAND_OVER_PATIENCE));
-            if waiting.metrics(|metrics| metrics.current_leader != Some(me), "hand over").await.is_err() {
-                tracing::debug!(shard = %self.shared.shard, to, "leadership was not taken over in time");
-            }
+        };
+        if let Some(to) = wanted.filter(|to| *to != self.shared.peers.me())
+            && !self.hand_over_to(to).await
+        {
+            tracing::debug!(shard = %self.shared.shard, to, "leadership was not taken over in time");
         }
+    }
+
+    /// Gives leadership to this voter and waits a moment for it. True where this node leads no more.
+    pub(crate) async fn hand_over_to(&self, to: Voter) -> bool {
+        let Ok(running) = self.running() else { return false };
+        let me = self.shared.peers.me();
+        if running.raft.trigger().transfer_leader(to).await.is_err() {
+            return false;
+        }
+        let waiting = running.raft.wait(Some(HAND_OVER_PATIENCE));
+        // Until its first entry is applied here, a leader that is left alone may not answer reads.
+        let taken = |metrics: &openraft::RaftMetrics<Types>| {
+            metrics.current_leader.is_some_and(|leader| leader != me)
+                && metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term)
+        };
+        waiting.metrics(taken, "hand over").await.is_ok()
+    }
+
+    /// Who leads and who votes, as this node knows.
+    pub(crate) fn led(&self) -> Option<Led> {
+        let running = self.running().ok()?;
+        let metrics = running.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let voters = metrics.membership_config.membership().voter_ids().collect();
+        Some(Led { shard: self.shared.shard, leader: metrics.current_leader?, voters })
+    }
+
+    /// Could this voter take over from this node now: this one leads, no change of voters is under way, the voter answers
+    /// and nobody suspects it, and all voters that answer have nearly all entries?
+    pub(crate) fn could_take_over(&self, to: Voter, members: &[MetaMember]) -> bool {
+        let Ok(running) = self.running() else { return false };
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        if !metrics.state.is_leader()
+            || metrics.membership_config != metrics.committed_membership_config
+            || membership.get_joint_config().len() != 1
+            || !membership.voter_ids().any(|voter| voter == to)
+        {
+            return false;
+        }
+        let last = metrics.last_log_index.unwrap_or(0);
+        let near = |voter: Voter| {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(&voter)?.as_ref());
+            matched.is_some_and(|id| id.index + HAND_OVER_LAG_MAX >= last)
+        };
+        let answered = metrics.heartbeat.as_ref().and_then(|all| all.get(&to)?.as_ref());
+        let well = |member: &MetaMember| member.number == to && member.alive && !member.suspected;
+        let dead = |voter: Voter| members.iter().any(|member| member.number == voter && !member.alive);
+        answered.is_some_and(|at| at.elapsed() < SILENCE)
+            && members.iter().any(well)
+            && membership.voter_ids().all(|voter| near(voter) || voter != to && dead(voter))
     }
 
     /// The voters as this node knows them.

@@ -10,9 +10,8 @@ fn members(alive: &[bool]) -> Vec<MetaMember> {
     (1u8..)
         .zip(alive)
         .map(|(number, alive)| MetaMember {
-            number: u64::from(number),
-            node: NodeId::from_bytes([number; 16]),
             alive: *alive,
+            ..MetaMember::healthy(u64::from(number), NodeId::from_bytes([number; 16]))
         })
         .collect()
 }

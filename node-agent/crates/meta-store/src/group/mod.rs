@@ -5,6 +5,7 @@
 
 mod answers;
 mod encoding;
+mod heartbeat;
 mod leader;
 mod log_store;
 mod members;
@@ -17,9 +18,10 @@ mod voter_simulation_tests;
 mod wire;
 
 pub(crate) use answers::{Request, parse_request};
-pub(crate) use members::voters_of;
+pub(crate) use heartbeat::{BEAT, Heartbeats, answer_heartbeats};
 #[cfg(test)]
 pub(crate) use members::voters_wanted;
+pub(crate) use members::{Led, voters_of};
 pub(crate) use state_machine::Covered;
 pub(crate) use supervisor::{Group, GroupSettings, Opened};
 pub(crate) use wire::{SERVICE, SNAPSHOT};

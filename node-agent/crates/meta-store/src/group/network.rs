@@ -14,9 +14,10 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
-use rpc::{Fate, Method, NetworkExt, RpcError};
+use rpc::{Fate, Method, RpcError};
 
 use super::encoding::{decode_vote, encode_vote};
+use super::heartbeat::Heartbeats;
 use super::state_machine::SnapshotSource;
 use super::types::{Types, Voter};
 use super::wire::{self, InstallOrder, Installed};
@@ -33,13 +34,19 @@ const INSTALL_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Peers {
     pub shard: ShardId,
     pub peers: MetaPeers,
+    pub heartbeats: Heartbeats,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: Voter, _node: &EmptyNode) -> Peer {
-        Peer { shard: self.shard, peers: self.peers.clone(), target }
+        Peer { shard: self.shard, peers: self.peers.clone(), target, heartbeats: None }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: Voter, node: &EmptyNode) -> Peer {
+        let heartbeats = Some(self.heartbeats.clone());
+        Peer { heartbeats, ..self.new_client(target, node).await }
     }
 }
 
@@ -48,6 +55,8 @@ pub(super) struct Peer {
     shard: ShardId,
     peers: MetaPeers,
     target: Voter,
+    /// What carries heartbeats, in a client that sends nothing else.
+    heartbeats: Option<Heartbeats>,
 }
 
 impl Peer {
@@ -57,12 +66,11 @@ impl Peer {
         message: Bytes,
         patience: Duration,
     ) -> Result<Bytes, RPCError<Types>> {
-        let node = self.peers.node(self.target).zip(self.peers.network());
-        let Some((node, network)) = node else {
+        let Some(node) = self.peers.node(self.target) else {
             let unknown = io::Error::new(io::ErrorKind::NotConnected, "it is not a member of this grid");
             return Err(Unreachable::new(&unknown).into());
         };
-        network.call(node, method, message, patience).await.map_err(failed)
+        self.peers.call(node, method, message, patience).await.map_err(failed)
     }
 }
 
@@ -86,6 +94,10 @@ impl RaftNetworkV2<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        if let Some(heartbeats) = self.heartbeats.as_ref().filter(|_| request.entries.is_empty()) {
+            let answer = heartbeats.send(self.target, self.shard, request).await;
+            return answer.map_err(|reason| NetworkError::new(&io::Error::other(reason)).into());
+        }
         let message = wire::encode_append(self.shard, &request);
         // The library gives heartbeats up by itself; entries may take longer on a slow link.
         let patience = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::heartbeat::{Heartbeats, SILENCE};
 use super::leader::ReadGate;
 use super::log_store::LogStore;
 use super::network::Peers;
@@ -27,9 +28,9 @@ use crate::state::ShardFile;
 /// Milliseconds; at least 1 s as design/membership.md wants.
 const ELECTION_TIMEOUT_MIN_MS: u64 = 1_000;
 const ELECTION_TIMEOUT_MAX_MS: u64 = 2_000;
-/// Also how long the library waits for the answer to a heartbeat: longer than the round trip of a satellite link would
+/// How long the library waits for the answer to a heartbeat, and the period where beats (`heartbeat`) have ended: longer than the round trip of a satellite link would
 /// be too long for the election timeout, so that links of up to 400 ms work.
-const HEARTBEAT_MS: u64 = 400;
+pub(super) const HEARTBEAT_MS: u64 = 400;
 /// Entries of one message, and of one append.
 const PAYLOAD_ENTRIES_MAX: u64 = 256;
 const APPEND_ENTRIES_MAX: u64 = 4_096;
@@ -64,6 +65,7 @@ pub(crate) struct GroupSettings {
     pub batch_entries_max: usize,
     pub log_entries_kept: u64,
     pub peers: MetaPeers,
+    pub heartbeats: Heartbeats,
 }
 
 /// How a group fares.
@@ -209,6 +211,38 @@ impl Group {
         status
     }
 
+    /// Lets the group's own timer run only where it is needed: where nobody leads it that is heard. The replicas that a
+    /// heartbeat goes to; none where this node does not lead.
+    pub(super) fn mind_timer(&self) -> Vec<Voter> {
+        let Ok(running) = self.running() else { return Vec::new() };
+        let metrics = running.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let me = self.shared.peers.me();
+        let leads = metrics.state.is_leader();
+        let hears = self.shared.heard.lock().is_some_and(|heard| heard.elapsed() < SILENCE);
+        running.raft.runtime_config().tick(!leads && !hears);
+        if !leads {
+            return Vec::new();
+        }
+        let members = metrics.membership_config.membership();
+        members.nodes().map(|(number, _)| *number).filter(|number| *number != me).collect()
+    }
+
+    /// Has the leader send its heartbeats.
+    pub(super) async fn trigger_heartbeat(&self) {
+        if let Ok(running) = self.running() {
+            // A group that died is restarted by who watches it.
+            let _ = running.raft.trigger().heartbeat().await;
+        }
+    }
+
+    /// Beats have ended: the group minds its own timer.
+    pub(crate) fn run_timer(&self) {
+        if let Some(running) = &*self.shared.running.read() {
+            running.raft.runtime_config().tick(true);
+        }
+    }
+
     /// Stops the group for good.
     pub(crate) async fn shutdown(&self) {
         self.stop.send_replace(true);
@@ -256,7 +290,7 @@ async fn launch(shared: &Arc<Shared>, settings: &GroupSettings) -> Result<(), Me
     };
     let store = LogStore::new(settings.log.clone());
     let (me, config) = (settings.peers.me(), raft_config(shard, settings.log_entries_kept)?);
-    let ways = Peers { shard, peers: settings.peers.clone() };
+    let ways = Peers { shard, peers: settings.peers.clone(), heartbeats: settings.heartbeats.clone() };
     let raft = Raft::new(me, config, ways, store, state_machine)
         .await
         .map_err(|error| unavailable(error.to_string()))?;
@@ -396,9 +430,11 @@ async fn watch_death(shared: &Arc<Shared>) -> String {
     let Some(raft) = shared.running.read().as_ref().map(|running| running.raft.clone()) else {
         return "it does not run".to_owned();
     };
-    let mut metrics = raft.metrics();
+    // These change seldom, the others with every heartbeat; all end with the group's task.
+    let (all, mut metrics) = (raft.metrics(), raft.server_metrics());
     loop {
-        if let Err(fatal) = &metrics.borrow_and_update().running_state {
+        drop(metrics.borrow_and_update());
+        if let Err(fatal) = &all.borrow_watched().running_state {
             return fatal.to_string();
         }
         if shared.damaged.load(Ordering::Acquire) {

@@ -121,9 +121,8 @@ impl Grid {
             .members
             .iter()
             .map(|(number, member)| MetaMember {
-                number: *number,
-                node: NodeId::from_bytes([u8::try_from(number % 256).unwrap(); 16]),
                 alive: member.alive || self.now - member.since < DETECTION_SECONDS + GRACE_SECONDS,
+                ..MetaMember::healthy(*number, NodeId::from_bytes([u8::try_from(number % 256).unwrap(); 16]))
             })
             .collect();
         // A follower that died a moment ago had all entries a moment ago.

@@ -21,6 +21,7 @@ use crate::log::LogEntry;
 
 pub(crate) const SERVICE: &str = "meta";
 pub(super) const APPEND: Method = Method::control("/meta/append");
+pub(super) const HEARTBEATS: Method = Method::control("/meta/heartbeats");
 pub(super) const VOTE: Method = Method::control("/meta/vote");
 pub(super) const PRE_VOTE: Method = Method::control("/meta/pre-vote");
 pub(super) const TRANSFER: Method = Method::control("/meta/transfer");
@@ -31,6 +32,12 @@ pub(crate) const SNAPSHOT: Method = Method::bulk("/meta/snapshot");
 
 /// Version of all messages here.
 const VERSION: u8 = 1;
+/// Version and length of the head.
+const FIXED_BYTES: usize = 5;
+/// Bytes of one piece of answers to heartbeats: 512 of them with the longest reason would be a tenth of it.
+const ANSWERS_BYTES_MAX: usize = 1 << 20;
+/// Of a reason why a heartbeat is not answered.
+const REASON_BYTES_MAX: usize = 200;
 
 #[derive(Serialize, Deserialize)]
 struct AppendHead {
@@ -43,7 +50,7 @@ struct AppendHead {
 }
 
 #[derive(Serialize, Deserialize)]
-enum AppendAnswer {
+pub(super) enum AppendAnswer {
     Success,
     Partial(Option<Vec<u8>>),
     Conflict,
@@ -92,7 +99,7 @@ pub(super) fn refused(error: io::Error) -> RpcError {
 
 fn encode(head: &impl Serialize, room: usize) -> BytesMut {
     let head = postcard::to_allocvec(head).expect("numbers and bytes encode");
-    let mut bytes = BytesMut::with_capacity(5 + head.len() + room);
+    let mut bytes = BytesMut::with_capacity(FIXED_BYTES + head.len() + room);
     bytes.put_u8(VERSION);
     bytes.put_u32_le(u32::try_from(head.len()).expect("a head is small"));
     bytes.extend_from_slice(&head);
@@ -101,15 +108,14 @@ fn encode(head: &impl Serialize, room: usize) -> BytesMut {
 
 /// The head, and what follows it.
 fn decode<T: DeserializeOwned>(mut message: Bytes) -> io::Result<(T, Bytes)> {
-    const FIXED: usize = 5;
-    let fixed = message.get(..FIXED).ok_or_else(wrong)?;
+    let fixed = message.get(..FIXED_BYTES).ok_or_else(wrong)?;
     if fixed[0] != VERSION {
         return Err(wrong());
     }
     let len = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]) as usize;
-    let head = message.get(FIXED..FIXED + len).ok_or_else(wrong)?;
+    let head = message.get(FIXED_BYTES..FIXED_BYTES + len).ok_or_else(wrong)?;
     let head = postcard::from_bytes(head).map_err(|_| wrong())?;
-    Ok((head, message.split_off(FIXED + len)))
+    Ok((head, message.split_off(FIXED_BYTES + len)))
 }
 
 fn optional(id: Option<&Vec<u8>>) -> io::Result<Option<LogId>> {
@@ -151,23 +157,123 @@ pub(super) fn decode_append(message: Bytes) -> io::Result<(ShardId, AppendEntrie
     Ok((ShardId(head.shard), request))
 }
 
+impl From<&AppendEntriesResponse<Types>> for AppendAnswer {
+    fn from(answer: &AppendEntriesResponse<Types>) -> Self {
+        match answer {
+            AppendEntriesResponse::Success => Self::Success,
+            AppendEntriesResponse::PartialSuccess(id) => Self::Partial(id.as_ref().map(encode_log_id)),
+            AppendEntriesResponse::Conflict => Self::Conflict,
+            AppendEntriesResponse::HigherVote(vote) => Self::HigherVote(encode_vote(vote).to_vec()),
+        }
+    }
+}
+
+impl AppendAnswer {
+    fn into_response(self) -> io::Result<AppendEntriesResponse<Types>> {
+        Ok(match self {
+            Self::Success => AppendEntriesResponse::Success,
+            Self::Partial(id) => AppendEntriesResponse::PartialSuccess(optional(id.as_ref())?),
+            Self::Conflict => AppendEntriesResponse::Conflict,
+            Self::HigherVote(vote) => AppendEntriesResponse::HigherVote(decode_vote(&vote)?),
+        })
+    }
+}
+
 pub(super) fn encode_append_answer(answer: &AppendEntriesResponse<Types>) -> Bytes {
-    let answer = match answer {
-        AppendEntriesResponse::Success => AppendAnswer::Success,
-        AppendEntriesResponse::PartialSuccess(id) => AppendAnswer::Partial(id.as_ref().map(encode_log_id)),
-        AppendEntriesResponse::Conflict => AppendAnswer::Conflict,
-        AppendEntriesResponse::HigherVote(vote) => AppendAnswer::HigherVote(encode_vote(vote).to_vec()),
-    };
-    encode(&answer, 0).freeze()
+    encode(&AppendAnswer::from(answer), 0).freeze()
 }
 
 pub(super) fn decode_append_answer(message: Bytes) -> io::Result<AppendEntriesResponse<Types>> {
-    Ok(match decode(message)?.0 {
-        AppendAnswer::Success => AppendEntriesResponse::Success,
-        AppendAnswer::Partial(id) => AppendEntriesResponse::PartialSuccess(optional(id.as_ref())?),
-        AppendAnswer::Conflict => AppendEntriesResponse::Conflict,
-        AppendAnswer::HigherVote(vote) => AppendEntriesResponse::HigherVote(decode_vote(&vote)?),
-    })
+    decode::<AppendAnswer>(message)?.0.into_response()
+}
+
+/// A heartbeat: what an append without entries says.
+#[derive(Serialize, Deserialize)]
+struct Heartbeat {
+    shard: u64,
+    vote: Vec<u8>,
+    previous: Option<Vec<u8>>,
+    committed: Option<Vec<u8>>,
+}
+
+/// What a group answered to a heartbeat, or why it did not.
+#[derive(Serialize, Deserialize)]
+pub(super) enum HeartbeatAnswer {
+    Answered(AppendAnswer),
+    Failed(String),
+}
+
+impl From<Result<AppendEntriesResponse<Types>, String>> for HeartbeatAnswer {
+    fn from(answer: Result<AppendEntriesResponse<Types>, String>) -> Self {
+        match answer {
+            Ok(answer) => Self::Answered((&answer).into()),
+            Err(mut reason) => {
+                reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+                Self::Failed(reason)
+            }
+        }
+    }
+}
+
+impl HeartbeatAnswer {
+    /// The inner error is the peer's, the outer one that this does not decode.
+    pub(super) fn into_response(self) -> io::Result<Result<AppendEntriesResponse<Types>, String>> {
+        match self {
+            Self::Answered(answer) => Ok(Ok(answer.into_response()?)),
+            Self::Failed(reason) => Ok(Err(reason)),
+        }
+    }
+}
+
+pub(super) fn encode_heartbeats(heartbeats: &[(ShardId, AppendEntriesRequest<Types>)]) -> Bytes {
+    let heartbeats: Vec<Heartbeat> = heartbeats
+        .iter()
+        .map(|(shard, request)| Heartbeat {
+            shard: shard.0,
+            vote: encode_vote(&request.vote).to_vec(),
+            previous: request.prev_log_id.as_ref().map(encode_log_id),
+            committed: request.leader_commit.as_ref().map(encode_log_id),
+        })
+        .collect();
+    encode(&heartbeats, 0).freeze()
+}
+
+/// The shard that a heartbeat is for, and what it says; or that it does not decode.
+type HeartbeatRead = io::Result<(ShardId, AppendEntriesRequest<Types>)>;
+
+/// Each by itself: one that does not decode leaves the others whole.
+pub(super) fn decode_heartbeats(message: Bytes) -> io::Result<Vec<HeartbeatRead>> {
+    let (heartbeats, _): (Vec<Heartbeat>, Bytes) = decode(message)?;
+    let request = |heartbeat: Heartbeat| {
+        let request = AppendEntriesRequest {
+            vote: decode_vote(&heartbeat.vote)?,
+            prev_log_id: optional(heartbeat.previous.as_ref())?,
+            entries: Vec::new(),
+            leader_commit: optional(heartbeat.committed.as_ref())?,
+        };
+        Ok((ShardId(heartbeat.shard), request))
+    };
+    Ok(heartbeats.into_iter().map(request).collect())
+}
+
+/// Which heartbeat of the message, and its answer.
+pub(super) fn encode_heartbeat_answers(answers: &[(u32, HeartbeatAnswer)]) -> Bytes {
+    encode(&answers, 0).freeze()
+}
+
+/// The next piece of answers, once all of it was received.
+pub(super) fn take_heartbeat_answers(
+    received: &mut BytesMut,
+) -> io::Result<Option<Vec<(u32, HeartbeatAnswer)>>> {
+    let Some(fixed) = received.get(..FIXED_BYTES) else { return Ok(None) };
+    let len = u32::from_le_bytes([fixed[1], fixed[2], fixed[3], fixed[4]]) as usize;
+    if len > ANSWERS_BYTES_MAX {
+        return Err(wrong());
+    }
+    if received.len() < FIXED_BYTES + len {
+        return Ok(None);
+    }
+    Ok(Some(decode(received.split_to(FIXED_BYTES + len).freeze())?.0))
 }
 
 pub(super) fn encode_vote_request(shard: ShardId, request: &VoteRequest<Types>) -> Bytes {

@@ -57,6 +57,8 @@ proptest! {
         for message in [Bytes::from(bytes), Bytes::from(framed)] {
             let _ = decode_append(message.clone());
             let _ = decode_append_answer(message.clone());
+            let _ = decode_heartbeats(message.clone());
+            let _ = take_heartbeat_answers(&mut BytesMut::from(&message[..]));
             let _ = decode_vote_request(message.clone());
             let _ = decode_vote_answer(message.clone());
             let refused = decode_proposal(message.slice(..message.len().min(4)));

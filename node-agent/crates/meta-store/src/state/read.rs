@@ -27,19 +27,21 @@ pub(crate) struct ReadView<'a> {
     pub(super) connection: &'a Connection,
 }
 
-/// Where a page of segments ended.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// Where a page of segments ended. The same on all replicas: one goes on where another one ended. A set is named by its
+/// drives, since a child that was split off numbers its sets in the order of its replica's own copy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Cursor {
     /// 0: segments of sets that hold the drive; 1: moved chunks.
     phase: u8,
-    place: i64,
+    /// The set's list of drives, as it is stored; empty before the first.
+    drives: Vec<u8>,
     pub(super) owner: i64,
     pub(super) part: u16,
     pub(super) number: u32,
 }
 
 impl Cursor {
-    const BEGIN: Self = Self { phase: 0, place: 0, owner: 0, part: 0, number: 0 };
+    const BEGIN: Self = Self { phase: 0, drives: Vec::new(), owner: 0, part: 0, number: 0 };
 
     pub(super) fn decode(bytes: Option<Vec<u8>>) -> Result<Self, CommandError> {
         let Some(bytes) = bytes else {
@@ -49,8 +51,8 @@ impl Cursor {
             .map_err(|_| refuse(ErrorCode::InvalidArgument, "not a cursor of this shard"))
     }
 
-    pub(super) fn encode(self) -> Vec<u8> {
-        postcard::to_allocvec(&self).expect("numbers encode")
+    pub(super) fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("numbers and bytes encode")
     }
 }
 
@@ -296,7 +298,7 @@ impl ReadView<'_> {
         while let Some(row) = rows.next()? {
             let found = decode_segment(self.connection, row)?;
             seen += 1;
-            last = Cursor { phase: 0, place: 0, ..position(&found) };
+            last = position(&found);
             page.extend(self.with_key(&range, found)?);
         }
         Ok((page, (seen >= limit && limit > 0).then(|| last.encode())))
@@ -312,37 +314,39 @@ impl ReadView<'_> {
         let mut at = Cursor::decode(cursor)?;
         let mut page = Vec::new();
         while at.phase == 0 {
-            let place: Option<i64> = self
+            let next: Option<(i64, Vec<u8>)> = self
                 .connection
                 .prepare_cached(
-                    "SELECT place FROM place_drive WHERE drive = ?1 AND place >= ?2 ORDER BY place LIMIT 1",
+                    "SELECT id, drives FROM place WHERE drives >= ?2
+                     AND EXISTS (SELECT 1 FROM place_drive WHERE drive = ?1 AND place = id) ORDER BY drives LIMIT 1",
                 )?
-                .query_row((drive.as_bytes(), at.place), |row| row.get(0))
+                .query_row((drive.as_bytes(), &at.drives), |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            let Some(place) = place else {
+            let Some((place, drives)) = next else {
                 at = Cursor { phase: 1, ..Cursor::BEGIN };
                 break;
             };
-            if place != at.place {
-                at = Cursor { place, ..Cursor::BEGIN };
+            if drives != at.drives {
+                at = Cursor { drives, ..Cursor::BEGIN };
             }
             let sql = format!(
                 "{SEGMENT_COLUMNS} WHERE s.place = ?1 AND (s.owner, s.part, s.number) > (?2, ?3, ?4)
                  ORDER BY s.owner, s.part, s.number"
             );
             let mut statement = self.connection.prepare_cached(&sql)?;
-            let mut rows = statement.query((at.place, at.owner, at.part, at.number))?;
+            let mut rows = statement.query((place, at.owner, at.part, at.number))?;
             while let Some(row) = rows.next()? {
                 if page.len() >= limit {
                     return Ok((page, Some(at.encode())));
                 }
                 let found = decode_segment(self.connection, row)?;
-                at = Cursor { phase: 0, place, ..position(&found) };
+                at = Cursor { drives: at.drives, ..position(&found) };
                 if found.row.segment.drives.contains(&Some(drive)) {
                     page.extend(self.with_key(&range, found)?);
                 }
             }
-            at = Cursor { place: place + 1, ..Cursor::BEGIN };
+            // The first list that may follow.
+            at = Cursor { drives: [&at.drives[..], &[0]].concat(), ..Cursor::BEGIN };
         }
         let mut statement = self.connection.prepare_cached(
             "SELECT DISTINCT owner, part, number FROM moved
@@ -353,7 +357,7 @@ impl ReadView<'_> {
             if page.len() >= limit {
                 return Ok((page, Some(at.encode())));
             }
-            at = Cursor { phase: 1, place: 0, owner: row.get(0)?, part: row.get(1)?, number: row.get(2)? };
+            at = Cursor { owner: row.get(0)?, part: row.get(1)?, number: row.get(2)?, ..at };
             let sql = format!("{SEGMENT_COLUMNS} WHERE s.owner = ?1 AND s.part = ?2 AND s.number = ?3");
             let mut statement = self.connection.prepare_cached(&sql)?;
             let mut rows = statement.query((at.owner, at.part, at.number))?;
@@ -377,5 +381,5 @@ impl ReadView<'_> {
 /// Where the segment stands among all, by owner.
 pub(super) fn position(found: &FoundSegment) -> Cursor {
     let owner = found.row.owner;
-    Cursor { phase: 0, place: found.place, owner: found.owner, part: owner.part, number: owner.number }
+    Cursor { owner: found.owner, part: owner.part, number: owner.number, ..Cursor::BEGIN }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::homes::Homes;
 use super::{Inner, MetaStore, blocking, io};
+use crate::generation;
 use crate::home::HomeDrive;
 use crate::log::SharedLog;
 use crate::state::{ImageChunks, ShardFile, sqlite_version_is_safe};
@@ -108,6 +109,7 @@ impl MetaStore {
         let (log, homes) = {
             let (config, random) = (config.clone(), random.clone());
             blocking(move || {
+                generation::write(&home, config.generation).map_err(io("write the generation"))?;
                 let log = SharedLog::create(&home, config.log.clone(), random.as_ref())?;
                 let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
                 Ok((log, homes))
@@ -123,6 +125,7 @@ impl MetaStore {
         if !restored.contains(&ShardId::ROOT) {
             return Err(MetaError::Damaged("the backup has no root shard".to_owned()));
         }
+        peers.set_generation(config.generation);
         let inner = Inner::new(log, homes, config, clock, random, peers)?;
         inner.start_group(ShardId::ROOT).await?;
         let ranges = inner.reload_map().await?;

@@ -16,9 +16,16 @@ use crate::state::ShardFile;
 /// A WAL of this size is written back.
 const WAL_BYTES_MAX: u64 = 4 << 20;
 
+/// A shard to which nothing was applied is looked at so much less often: what else changes it is old age, and a split
+/// that goes on under a new leader.
+const LOOKS_SKIPPED_MAX: u32 = 9;
+
 /// What this run knows of one shard's file.
 struct Progress {
     file: Weak<ShardFile>,
+    /// `applied_bytes` at the last look, and looks skipped since.
+    seen_bytes: u64,
+    skipped: u32,
     /// Time since boot at the last checkpoint.
     checkpointed: Duration,
     /// `applied_bytes` at the last snapshot copy.
@@ -72,13 +79,25 @@ impl Inner {
         let now = self.clock.since_boot();
         let known = all.get(&shard).is_some_and(|progress| progress.file.ptr_eq(&Arc::downgrade(&file)));
         if !known {
-            let fresh =
-                Progress { file: Arc::downgrade(&file), checkpointed: now, copied_bytes: 0, checked: false };
+            let fresh = Progress {
+                file: Arc::downgrade(&file),
+                seen_bytes: 0,
+                skipped: LOOKS_SKIPPED_MAX,
+                checkpointed: now,
+                copied_bytes: 0,
+                checked: false,
+            };
             all.insert(shard, fresh);
         }
         let Some(progress) = all.get_mut(&shard) else {
             return Ok(());
         };
+        let applied_bytes = file.applied_bytes();
+        if progress.seen_bytes == applied_bytes && progress.skipped < LOOKS_SKIPPED_MAX {
+            progress.skipped += 1;
+            return Ok(());
+        }
+        (progress.seen_bytes, progress.skipped) = (applied_bytes, 0);
         if !progress.checked {
             progress.checked = true;
             if file.storage().bytes().is_ok_and(|bytes| bytes > CHECK_FIRST_BYTES_MAX) {

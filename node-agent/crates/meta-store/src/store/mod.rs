@@ -3,6 +3,7 @@
 mod backup;
 mod buckets;
 mod homes;
+mod leaders;
 mod maintenance;
 mod objects;
 mod opener;
@@ -33,7 +34,8 @@ use self::homes::Homes;
 use self::readers::Readers;
 use self::room::RoomWatch;
 use self::routing::{ShardMap, range_record};
-use crate::group::{Group, GroupSettings};
+use crate::generation;
+use crate::group::{Group, GroupSettings, Heartbeats};
 use crate::home::HomeDrive;
 use crate::log::{GroupLog, SharedLog};
 use crate::root::{Record, RecordKind, RecordWrite};
@@ -71,6 +73,7 @@ struct Inner {
     /// Held for reading by what must not meet a split half-way, for writing by the split's hand-over.
     map_changes: tokio::sync::RwLock<()>,
     peers: MetaPeers,
+    heartbeats: Heartbeats,
     /// Held by whoever makes a child that was split off live on this node.
     births: tokio::sync::Mutex<()>,
     buckets: BucketCache,
@@ -128,6 +131,7 @@ impl MetaStore {
         let (log, homes) = {
             let (config, random) = (config.clone(), random.clone());
             blocking(move || {
+                generation::write(&home, config.generation).map_err(io("write the generation"))?;
                 let log = SharedLog::create(&home, config.log.clone(), random.as_ref())?;
                 let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
                 // The root shard owns records, no keys.
@@ -138,6 +142,7 @@ impl MetaStore {
             })
             .await?
         };
+        peers.set_generation(config.generation);
         let inner = Inner::new(log, homes, config, clock, random, peers)?;
         inner.start_group(ShardId::ROOT).await?;
         inner.start_group(FIRST_SHARD).await?;
@@ -166,15 +171,17 @@ impl MetaStore {
         peers: MetaPeers,
     ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
-        let (log, homes) = {
+        let (log, homes, generation) = {
             let (config, home) = (config.clone(), home.clone());
             blocking(move || {
+                let generation = generation::only_newest(&home).map_err(io("read the generation"))?;
                 let log = SharedLog::open(&home, config.log.clone())?;
                 let homes = Arc::new(Homes::new(home, log.mirrors(), &config)?);
-                Ok((log, homes))
+                Ok((log, homes, generation))
             })
             .await?
         };
+        peers.set_generation(generation);
         if let Err(error) = follow_home(&log, &homes, home).await {
             tracing::warn!(%error, "mirrors of the metadata cannot be filled up now");
         }
@@ -226,10 +233,19 @@ impl MetaStore {
         peers: MetaPeers,
     ) -> Result<Self, MetaError> {
         sqlite_version_is_safe().map_err(MetaError::Damaged)?;
+        let unavailable =
+            || MetaError::Unavailable { shard: ShardId::ROOT, reason: "no other member answers".to_owned() };
+        let begun = Self::exists(home.clone()).await?;
+        let generation = match begun {
+            true => Self::home_generation(home.clone()).await?,
+            false => peers.newest_of_others().await.ok_or_else(unavailable)?,
+        };
+        peers.set_generation(generation);
         let (log, homes) = {
             let (config, random) = (config.clone(), random.clone());
             blocking(move || {
-                let log = if SharedLog::exists(&home)? {
+                generation::write(&home, generation).map_err(io("write the generation"))?;
+                let log = if begun {
                     SharedLog::open(&home, config.log.clone())?
                 } else {
                     SharedLog::create(&home, config.log.clone(), random.as_ref())?
@@ -259,6 +275,23 @@ impl MetaStore {
     /// Does this home hold a replica of the root shard already?
     pub async fn exists(home: Vec<HomeDrive>) -> Result<bool, MetaError> {
         blocking(move || Ok(SharedLog::exists(&home)?)).await
+    }
+
+    /// Generation of the metadata on these drives; 0 where there is none.
+    pub async fn home_generation(home: Vec<HomeDrive>) -> Result<u64, MetaError> {
+        blocking(move || generation::newest(&home).map_err(io("read the generation"))).await
+    }
+
+    /// Renames the metadata on these drives, so that a start finds none. What was moved, and where to.
+    pub async fn set_aside(home: Vec<HomeDrive>) -> Result<Vec<(DriveId, String)>, MetaError> {
+        blocking(move || {
+            let moved = home.iter().map(|drive| {
+                let to = generation::set_aside(drive).map_err(io("set old metadata aside"))?;
+                Ok(to.map(|to| (drive.id, to)))
+            });
+            moved.filter_map(Result::transpose).collect()
+        })
+        .await
     }
 
     /// Answers other nodes from now on, under the name `meta`.
@@ -300,7 +333,8 @@ impl MetaStore {
             inner.stop.subscribe(),
         ));
         let holding = tokio::spawn(replicas::hold(Arc::downgrade(&inner), inner.stop.subscribe()));
-        inner.tasks.lock().extend([task, holding]);
+        let beating = tokio::spawn(replicas::beat(Arc::downgrade(&inner), inner.stop.subscribe()));
+        inner.tasks.lock().extend([task, holding, beating]);
         Self { inner }
     }
 
@@ -413,7 +447,12 @@ impl MetaStore {
 /// Snapshots first, then the log, then what the log chose.
 async fn follow_home(log: &SharedLog, homes: &Arc<Homes>, home: Vec<HomeDrive>) -> Result<(), MetaError> {
     let (before, drives) = (homes.clone(), home.clone());
-    blocking(move || before.set(&drives)).await?;
+    blocking(move || {
+        // So that a drive that takes over from others knows whose metadata it has.
+        generation::only_newest(&drives).map_err(io("write the generation"))?;
+        before.set(&drives)
+    })
+    .await?;
     log.set_home(home).await?;
     let (after, mirrors) = (homes.clone(), log.mirrors());
     blocking(move || after.follow(mirrors)).await
@@ -453,6 +492,7 @@ impl Inner {
             groups: RwLock::new(BTreeMap::new()),
             map: RwLock::new(ShardMap::default()),
             map_changes: tokio::sync::RwLock::new(()),
+            heartbeats: Heartbeats::new(peers.clone()),
             peers,
             births: tokio::sync::Mutex::new(()),
             buckets: BucketCache::default(),
@@ -498,6 +538,7 @@ impl Inner {
             batch_entries_max: self.config.batch_entries_max,
             log_entries_kept: self.config.log_entries_kept,
             peers: self.peers.clone(),
+            heartbeats: self.heartbeats.clone(),
         };
         let group = Group::start(settings).await?;
         self.groups.write().insert(shard, group);

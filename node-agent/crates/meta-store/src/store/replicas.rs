@@ -16,12 +16,13 @@ use rpc::{Body, CALL_BYTES_MAX, Caller, RpcError, Service, collect, once};
 use tokio::sync::{mpsc, watch};
 
 use super::homes::ReceivedHead;
+use super::leaders::{Leaders, Move};
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
 use crate::MetaError;
-use crate::group::{Group, Request, SNAPSHOT, parse_request, voters_of};
+use crate::group::{BEAT, Group, Led, Request, SNAPSHOT, answer_heartbeats, parse_request, voters_of};
 use crate::root::RecordKind;
-use crate::state::{Action, CommandError, Proposal, ShardRange};
+use crate::state::{Action, CommandError, Proposal, ShardFile, ShardRange};
 
 /// Between two looks at what this node should hold.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -54,13 +55,19 @@ impl Service for MetaService {
         async move {
             let gone = || RpcError::new(ErrorCode::Unavailable, "the metadata store is shut down");
             let inner = inner.ok_or_else(gone)?;
-            let message = collect(body, CALL_BYTES_MAX).await?;
+            if method == "generation" {
+                return Ok(once(inner.peers.generation_answer()));
+            }
+            let message = inner.peers.unframed(collect(body, CALL_BYTES_MAX).await?)?;
             if method == "snapshot" {
                 let shard: u64 = postcard::from_bytes(&message)
                     .map_err(|error| RpcError::new(ErrorCode::InvalidArgument, error.to_string()))?;
                 let permit = sending.try_acquire_owned();
                 let busy = |_| RpcError::new(ErrorCode::SlowDown, "other snapshots are being sent");
                 return inner.send_snapshot(ShardId(shard), permit.map_err(busy)?).await;
+            }
+            if method == "heartbeats" {
+                return answer_heartbeats(message, |shard| inner.group(shard));
             }
             let (shard, request) = parse_request(&method, message)?;
             let answer = match request {
@@ -137,10 +144,8 @@ impl Inner {
     /// Fetches a snapshot of a shard from a node and keeps it on the drives. Returns what it covers.
     async fn fetch_snapshot(&self, shard: ShardId, from: NodeId) -> Result<ReceivedHead, MetaError> {
         let unavailable = |reason: String| MetaError::Unavailable { shard, reason };
-        let network =
-            self.peers.network().ok_or_else(|| unavailable("there are no other nodes".to_owned()))?;
         let message = postcard::to_allocvec(&shard.0).expect("a number encodes");
-        let answer = network.send(from, SNAPSHOT, once(message.into()), SNAPSHOT_PATIENCE);
+        let answer = self.peers.send(from, SNAPSHOT, &message, SNAPSHOT_PATIENCE);
         let mut body = answer.await.map_err(|error| unavailable(format!("node {from}: {error}")))?;
         let broken = |error: RpcError| unavailable(format!("node {from} broke off its snapshot: {error}"));
         // The head is a piece of its own, which the network may have cut.
@@ -256,33 +261,112 @@ impl Inner {
         page.iter().map(|record| decode_range(&record.key, &record.value)).collect()
     }
 
-    /// One look: shards of the map that this node lacks are fetched, groups that it leads follow the members. `mapped`: what
-    /// the root shard had applied when the map was last found complete.
-    async fn look(self: &Arc<Self>, mapped: &mut Option<u64>) -> Result<(), MetaError> {
+    /// One look: children of this node's shards live, shards of the map that this node lacks are fetched, groups that it
+    /// leads follow the members. What fails does not hold the rest up. `mapped`: what the root shard had applied when the
+    /// map was last found complete.
+    async fn look(self: &Arc<Self>, mapped: &mut Option<u64>) {
+        let note = |shard: ShardId, done: Result<(), MetaError>| {
+            if let Err(error) = &done {
+                tracing::debug!(%shard, %error, "a replica is not as it should be; it is tried again");
+            }
+            done.is_ok()
+        };
         let parents: Vec<ShardId> = self.groups.read().keys().copied().collect();
         for parent in parents {
-            let (file, _) = self.group(parent)?.file()?;
-            let split = file.writer().split().cloned();
-            if let Some(split) = split.filter(|split| split.committed) {
-                self.ensure_born(parent, split.child).await?;
-            }
+            note(parent, self.see_child(parent).await);
         }
-        let applied = self.group(ShardId::ROOT)?.status().applied;
-        if *mapped != Some(applied) {
-            for (shard, range) in self.known_ranges().await? {
-                self.map.write().insert_new(range.start, shard);
-                if !self.groups.read().contains_key(&shard) {
-                    self.join_shard(shard).await?;
-                }
-            }
-            *mapped = Some(applied);
-        }
+        note(ShardId::ROOT, self.follow_map(mapped, note).await);
         let members = self.peers.members();
-        let groups: Vec<_> = self.groups.read().values().cloned().collect();
-        for group in groups {
-            group.follow_members(&members).await?;
+        let groups = self.groups.read().clone();
+        for (shard, group) in groups {
+            note(shard, group.follow_members(&members).await.map(|_| ()));
         }
+    }
+
+    async fn see_child(self: &Arc<Self>, parent: ShardId) -> Result<(), MetaError> {
+        let (file, _) = self.group(parent)?.file()?;
+        let split = file.writer().split().cloned();
+        match split.filter(|split| split.committed) {
+            Some(split) => self.ensure_born(parent, split.child).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn follow_map(
+        self: &Arc<Self>,
+        mapped: &mut Option<u64>,
+        note: impl Fn(ShardId, Result<(), MetaError>) -> bool,
+    ) -> Result<(), MetaError> {
+        let applied = self.group(ShardId::ROOT)?.status().applied;
+        if *mapped == Some(applied) {
+            return Ok(());
+        }
+        let mut complete = true;
+        for (shard, range) in self.known_ranges().await? {
+            self.map.write().insert_new(range.start, shard);
+            if !self.groups.read().contains_key(&shard) {
+                complete &= note(shard, self.hold_shard(shard).await);
+            }
+        }
+        *mapped = complete.then_some(applied);
         Ok(())
+    }
+
+    /// Makes this node hold a shard that it lacks: from its own file, or from another node.
+    async fn hold_shard(&self, shard: ShardId) -> Result<(), MetaError> {
+        let files: Vec<_> = self.groups.read().values().filter_map(|group| group.file().ok()).collect();
+        let copies = |file: &ShardFile| file.writer().split().is_some_and(|split| split.child == shard);
+        if files.iter().any(|(file, _)| copies(file)) {
+            let reason = "this node's replica of its parent has not handed it over yet".to_owned();
+            return Err(MetaError::Unavailable { shard, reason });
+        }
+        if self.ensure_late_birth(shard).await? { Ok(()) } else { self.join_shard(shard).await }
+    }
+
+    /// Moves the leadership of a shard, if one should go from this node now.
+    async fn spread_leaders(&self, leaders: &mut Leaders) {
+        let members = self.peers.members();
+        let groups = self.groups.read().clone();
+        let led: Vec<Led> = groups.values().filter_map(Group::led).collect();
+        let now = self.clock.since_boot();
+        let able = |one: Move| {
+            let Some(group) = groups.get(&one.shard) else { return false };
+            // Who leads a shard drives its split.
+            let splits = group.file().map_or(true, |(file, _)| file.writer().split().is_some());
+            !splits && group.could_take_over(one.to, &members)
+        };
+        let Some(chosen) = leaders.next(now, &members, &led, able) else { return };
+        let Some(group) = groups.get(&chosen.shard) else { return };
+        if group.hand_over_to(chosen.to).await {
+            tracing::info!(shard = %chosen.shard, to = chosen.to, "leadership moved");
+        } else {
+            tracing::warn!(shard = %chosen.shard, to = chosen.to, "leadership was not taken over");
+            leaders.not_taken(self.clock.since_boot(), chosen.shard);
+        }
+    }
+}
+
+/// Beats until `stop`; whatever ends it, groups mind their own timers afterwards.
+pub(super) async fn beat(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
+    struct Timers(Weak<Inner>);
+    impl Drop for Timers {
+        fn drop(&mut self) {
+            if let Some(inner) = self.0.upgrade() {
+                inner.groups.read().values().for_each(Group::run_timer);
+            }
+        }
+    }
+    let _timers = Timers(inner.clone());
+    let mut next = tokio::time::interval(BEAT);
+    next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = next.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let groups: Vec<Group> = inner.groups.read().values().cloned().collect();
+        inner.heartbeats.beat(&groups).await;
     }
 }
 
@@ -290,14 +374,19 @@ impl Inner {
 pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
     let (mut deletions, mut mapped) = (Vec::new(), None);
     let mut looked = tokio::time::Instant::now();
+    let mut leaders = match inner.upgrade() {
+        Some(inner) => Leaders::new(inner.peers.me(), inner.config.leader_settle),
+        None => return,
+    };
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.look(&mut mapped).await {
-            tracing::debug!(%error, "replicas are not all as they should be; it is tried again");
+        inner.look(&mut mapped).await;
+        if !inner.peers.is_alone() {
+            inner.spread_leaders(&mut leaders).await;
         }
         let leads = inner.group(ShardId::ROOT).is_ok_and(|root| root.leads());
         if leads && !inner.peers.is_alone() && looked.elapsed() >= DELETION_PATIENCE {

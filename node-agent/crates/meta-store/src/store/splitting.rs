@@ -12,6 +12,7 @@ use grid_types::ShardId;
 use super::routing::range_record;
 use super::{Inner, MetaStore, blocking};
 use crate::MetaError;
+use crate::group::Group;
 use crate::root::{Expect, RecordKind, RecordWrite};
 use crate::state::{Action, Answer, ShardFile, ShardRange, SplitCommand, SplitState};
 
@@ -58,7 +59,7 @@ impl MetaStore {
 }
 
 impl Inner {
-    async fn split_state(&self, shard: ShardId) -> Result<Option<SplitState>, MetaError> {
+    pub(super) async fn split_state(&self, shard: ShardId) -> Result<Option<SplitState>, MetaError> {
         self.ask_named(shard, |view| view.split()).await
     }
 
@@ -144,15 +145,23 @@ impl Inner {
         Ok(record.is_some())
     }
 
-    /// Gives the child its range, lets it live, and names it in the map. Tried until it is done: half of it would leave
-    /// a range that nobody owns.
-    async fn hand_over(self: &Arc<Self>, shard: ShardId, split: &SplitState) -> Result<(), MetaError> {
+    /// Gives the child its range, lets it live, and names it in the map. Tried until it is done, here or by a leader that
+    /// came after this node: half of it would leave a range that nobody owns.
+    pub(super) async fn hand_over(
+        self: &Arc<Self>,
+        shard: ShardId,
+        split: &SplitState,
+    ) -> Result<(), MetaError> {
         let _alone = self.map_changes.write().await;
         loop {
             match self.try_hand_over(shard, split.child).await {
                 Ok(()) => return Ok(()),
                 Err(error) if self.is_closed() => return Err(error),
                 Err(error) => {
+                    let now = self.split_state(shard).await;
+                    if now.is_ok_and(|now| now.is_none_or(|now| now.child != split.child)) {
+                        return Ok(());
+                    }
                     tracing::error!(%shard, child = %split.child, %error, "a split cannot go on now; it is tried again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
@@ -226,6 +235,50 @@ impl Inner {
         // The parent's log still holds the hand-over: applying it again makes the child anew.
         group.report_damage("the file of a shard that was split off is lost");
         Err(MetaError::Unavailable { shard: child, reason: "it is made anew from its parent".to_owned() })
+    }
+
+    /// Lets a child live whose file this node made and whose parent has forgotten the split: the hand-over and the end of
+    /// the sweep were applied between two looks. True where it lives now.
+    pub(super) async fn ensure_late_birth(&self, child: ShardId) -> Result<bool, MetaError> {
+        let _one_at_a_time = self.births.lock().await;
+        if self.groups.read().contains_key(&child) {
+            return Ok(true);
+        }
+        let ran = self.log.group(child).state();
+        if ran.last.is_some() || ran.vote.is_some() {
+            return Ok(false);
+        }
+        let parents: Vec<Group> = self.groups.read().values().cloned().collect();
+        let homes = self.homes.clone();
+        let born = blocking(move || {
+            let of_child = |error: crate::state::StateError| error.of_shard(child);
+            let (_, storage) = homes.storage(child)?;
+            if !homes.snapshots(child).is_empty() || !storage.exists().map_err(of_child)? {
+                return Ok(false);
+            }
+            // Whoever made it may have it open.
+            let files = parents.iter().filter_map(|parent| parent.file().ok());
+            let finished = files.into_iter().find_map(|(file, _)| file.writer().take_finished(child));
+            let file = match finished {
+                Some(writer) => ShardFile::from_writer(storage, homes.cache_bytes(), writer),
+                None => match ShardFile::open(storage, homes.cache_bytes(), true, homes.clone()) {
+                    Ok(file) => file,
+                    Err(error) if error.is_damage() => return Ok(false),
+                    Err(error) => return Err(of_child(error)),
+                },
+            };
+            let handed_over = file.range().map_err(of_child)? != ShardRange::default();
+            let untouched = file.applied().map_err(of_child)?.applied.index.is_none();
+            if handed_over && untouched {
+                homes.write_snapshot(child, Arc::new(file).image().map_err(of_child)?)?;
+            }
+            Ok(handed_over && untouched)
+        })
+        .await?;
+        if born {
+            self.start_group(child).await?;
+        }
+        Ok(born)
     }
 
     /// Goes on with a split in the background, if it was begun.

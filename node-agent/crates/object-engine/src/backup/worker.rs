@@ -173,6 +173,19 @@ impl MetadataBackup {
         done
     }
 
+    /// Puts what the root shard says now on every drive in service; an error where one does not take it.
+    pub async fn refresh_now(&self) -> Result<(), EngineError> {
+        let mut state = self.state.lock().await;
+        self.refresh_bag(&mut state).await?;
+        match state.bag_spread.failed.first() {
+            None => Ok(()),
+            Some(drive) => {
+                let detail = format!("drive {drive} did not take the root bag");
+                Err(EngineError::refused(ErrorCode::DriveFailed, detail))
+            }
+        }
+    }
+
     /// Does what is due. Safe to drop: what was written of an unfinished backup is dropped with the next one.
     pub async fn tick(&self) -> Result<(), EngineError> {
         let mut state = self.state.lock().await;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use chunk_store::ChunkStore;
 use grid_types::{ShardId, Timestamp};
-use keyring::RootKey;
+use keyring::RootKeys;
 use meta_store::home::HomeDrive;
 use meta_store::{ImagePieces, MetaConfig, MetaError, MetaPeers, MetaStore, VoterNumber};
 use segment_store::SegmentStore;
@@ -44,8 +44,8 @@ pub struct Rebuild {
     pub segments: SegmentStore,
     /// The same drives, as homes of the new metadata.
     pub home: Vec<HomeDrive>,
-    /// The grid's root key.
-    pub root_key: RootKey,
+    /// The grid's root keys.
+    pub root_keys: RootKeys,
     /// This node's number in the grid: it alone votes on the new metadata at first.
     pub number: VoterNumber,
     /// Limits of the new metadata.
@@ -130,7 +130,7 @@ async fn walk_drives(
     let engine = ObjectEngine::new(
         meta.clone(),
         parts.segments.clone(),
-        parts.root_key.clone(),
+        parts.root_keys.clone(),
         parts.clock.clone(),
         parts.random.clone(),
         EngineConfig::default(),

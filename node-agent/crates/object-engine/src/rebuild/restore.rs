@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use grid_types::{BucketId, ErrorCode};
-use keyring::{BucketKey, RootKey, WrappedKey};
+use keyring::{BucketKey, RootKeys, WrappedKey};
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{ImagePieces, MetaError, MetaPeers, MetaStore, image_pieces};
@@ -18,10 +18,6 @@ use crate::backup::{BackupList, BackupSet, RootBag, ShardCopy};
 use crate::keys::record_key;
 use crate::record;
 
-/// The folder of the metadata on a drive.
-const META_FOLDER: &str = "meta";
-/// Old metadata that can lie beside the new one before somebody must look.
-const SET_ASIDE_MAX: u32 = 100;
 /// Records in one write: far below the size limit of a command.
 const RECORDS_BATCH: usize = 64;
 
@@ -54,35 +50,13 @@ pub(super) async fn found_anew(
 
 /// Renames what is there to the first free `meta-set-aside-N`, on each drive.
 pub(super) async fn set_aside(home: &[HomeDrive], report: &mut RebuildReport) -> Result<(), EngineError> {
-    for drive in home {
-        let disk = drive.disk.clone();
-        let moved = tokio::task::spawn_blocking(move || {
-            let entries = disk.list("")?;
-            let there = |name: &str| entries.iter().any(|entry| entry.name == name);
-            if !there(META_FOLDER) {
-                return Ok(None);
-            }
-            let free =
-                (1..=SET_ASIDE_MAX).map(|n| format!("{META_FOLDER}-set-aside-{n}")).find(|n| !there(n));
-            let to = free.ok_or_else(|| {
-                std::io::Error::other("too much old metadata was set aside: remove meta-set-aside-*")
-            })?;
-            disk.rename(META_FOLDER, &to)?;
-            disk.sync_dir("", "engine: metadata set aside")?;
-            Ok::<_, std::io::Error>(Some(to))
-        });
-        let io = |source| MetaError::Io { operation: "set old metadata aside", source };
-        match moved.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            Ok(Some(to)) => report.set_aside.push(format!("drive {}: {to}", drive.id)),
-            Ok(None) => {}
-            Err(error) => return Err(io(error).into()),
-        }
-    }
+    let moved = MetaStore::set_aside(home.to_vec()).await?;
+    report.set_aside.extend(moved.into_iter().map(|(drive, to)| format!("drive {drive}: {to}")));
     Ok(())
 }
 
 async fn restore(parts: &Rebuild, bag: &RootBag, set: &BackupSet) -> Result<MetaStore, EngineError> {
-    let keys = bucket_keys(&parts.root_key, bag, set.bucket)?;
+    let keys = bucket_keys(&parts.root_keys, bag, set.bucket)?;
     let mut feeds = JoinSet::new();
     let mut images: Vec<(grid_types::ShardId, ImagePieces)> = Vec::new();
     for copy in &set.shards {
@@ -134,7 +108,7 @@ fn no_key() -> EngineError {
 
 /// The keys of a bucket, by generation.
 fn bucket_keys(
-    root_key: &RootKey,
+    root_keys: &RootKeys,
     bag: &RootBag,
     bucket: BucketId,
 ) -> Result<BTreeMap<u32, BucketKey>, EngineError> {
@@ -146,7 +120,7 @@ fn bucket_keys(
     for record in wrapped {
         let wrapped: WrappedKey =
             record::decode(&record.value).ok_or_else(|| EngineError::damaged("a wrapped bucket key"))?;
-        keys.insert(wrapped.generation, root_key.unwrap(bucket, &wrapped)?);
+        keys.insert(wrapped.generation, root_keys.unwrap(bucket, &wrapped)?);
     }
     if keys.is_empty() { Err(no_key()) } else { Ok(keys) }
 }

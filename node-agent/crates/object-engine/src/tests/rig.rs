@@ -104,7 +104,7 @@ impl Rig {
             chunks: self.chunks.clone(),
             segments: self.segments.clone(),
             home: self.home.clone(),
-            root_key: self.root_key.clone(),
+            root_keys: self.root_key.clone().into(),
             meta_config: MetaConfig::default(),
             clock,
             random,

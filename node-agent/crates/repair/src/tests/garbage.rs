@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use grid_types::{DriveState, Timestamp};
-use sys::Clock;
+use sys::{Clock, TimeTrust};
 
 use super::rig::{Rig, open, run};
 use crate::compact::Compact;
@@ -37,6 +37,27 @@ async fn chunks_of_deleted_objects_go_after_their_age_and_their_rows_with_them()
     assert_eq!(rows_left(&rig).await, 0);
     assert_eq!(worker.counters().done, 10 * 3 + 2);
     rig.check("kept", 60_000).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_age_is_told_by_a_time_that_nobody_vouches_for() {
+    let rig = Rig::new(2).await;
+    rig.put("o", "copies:2", 20_000).await;
+    rig.delete("o").await;
+    rig.clock.advance(Duration::from_secs(16 * 60));
+    let mut worker = CollectGarbage::new(rig.context.clone());
+    rig.clock.set_trust(TimeTrust::Unproven);
+    run(&mut worker).await;
+    assert_eq!(rig.stored().await.len(), 2);
+    assert!(worker.counters().detail.contains("proven"), "{:?}", worker.counters());
+    rig.clock.set_trust(TimeTrust::Grid);
+    run(&mut worker).await;
+    assert_eq!(
+        (rig.stored().await.len(), worker.counters().detail.as_str()),
+        (0, ""),
+        "{:?}",
+        worker.counters()
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use grid_types::{ErrorCode, SegmentOwner, VersionId};
-use sys::Random;
+use sys::{Random, TimeTrust};
 
 use super::rig::{Rig, run};
 use crate::inventory::{Inventory, InventoryState, STATE_FILE};
@@ -27,6 +27,26 @@ async fn chunks_that_nothing_names_go_after_the_lease_and_no_others() {
     rig.check("slow", 30_000).await.unwrap();
     assert_eq!(worker.counters().done, 3, "those of the crashed write");
     assert_eq!(rig.surplus(&["kept", "slow"]).await.len(), 2, "garbage is not the inventory's");
+}
+
+#[tokio::test]
+async fn no_lease_ends_by_a_time_that_nobody_proved() {
+    let rig = Rig::new(2).await;
+    rig.write_segment("crashed", "copies:2", 20_000).await;
+    let mut worker = Inventory::new(rig.context.clone());
+    for trust in [TimeTrust::Unproven, TimeTrust::Grid] {
+        rig.clock.set_trust(trust);
+        run(&mut worker).await;
+        rig.clock.advance(LEASE);
+    }
+    assert_eq!(rig.stored().await.len(), 2);
+    assert!(worker.counters().detail.contains("proven"), "{:?}", worker.counters());
+    rig.clock.set_trust(TimeTrust::Proven);
+    run(&mut worker).await;
+    assert_eq!(rig.stored().await.len(), 2, "the lease begins when the time is proven");
+    rig.clock.advance(LEASE);
+    run(&mut worker).await;
+    assert_eq!(rig.stored().await.len(), 0);
 }
 
 #[tokio::test]

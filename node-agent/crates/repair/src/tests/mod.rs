@@ -1,7 +1,9 @@
 //! Workers over real metadata and segments on simulated drives.
 
 mod garbage;
+mod improve;
 mod inventory;
+mod leaving;
 mod nodes;
 mod rebuild;
 mod registry;

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use grid_types::ErrorCode;
 use parking_lot::Mutex;
 
-use super::{BULK_ECHO, ECHO, LONG, PIECE, grid, pieces};
+use super::{BULK_ECHO, ECHO, Grid, LONG, PIECE, grid, grid_with, pieces};
 use crate::{Body, Fate, Method, Network, NetworkExt, RpcConfig, RpcError, collect, empty};
 
 /// 3 MiB.
@@ -80,25 +80,67 @@ async fn a_caller_that_does_not_read_bounds_the_service_and_holds_up_nobody() {
     assert_eq!((bytes, *grid.service.flooded.lock()), (PIECES * PIECE, PIECES));
 }
 
-#[tokio::test]
-async fn control_calls_pass_a_bulk_connection_that_is_full() {
-    // A connection's window holds 16 streams' windows: with 20 readers that do not read, bulk is stopped.
-    let grid = grid().await;
-    let mut stuck = Vec::new();
+/// Streams that nobody reads, all but one of those that a connection has.
+const UNREAD: usize = 39;
+
+fn few_streams() -> RpcConfig {
+    RpcConfig { streams_max: UNREAD as u32 + 1, ..RpcConfig::default() }
+}
+
+async fn calls_get_through(grid: &Grid) {
     for _ in 0..20 {
+        for method in [BULK_ECHO, ECHO] {
+            let echo = grid.peers.call(grid.node, method, Bytes::from_static(b"?"), LONG);
+            assert_eq!(echo.await.unwrap(), "?");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_hold_up_no_others() {
+    let grid = grid_with(few_streams()).await;
+    let mut stuck = Vec::new();
+    for _ in 0..UNREAD {
         stuck.push(grid.peers.send(grid.node, Method::bulk("/test/flood"), empty(), LONG).await.unwrap());
     }
-    for _ in 0..50 {
-        assert_eq!(grid.peers.call(grid.node, ECHO, Bytes::from_static(b"?"), LONG).await.unwrap(), "?");
-    }
+    calls_get_through(&grid).await;
     let taken = *grid.service.flooded.lock();
-    let config = RpcConfig::default();
-    let held = config.connection_window_bytes as usize + 20 * config.send_buffer_bytes;
-    assert!(taken <= held / PIECE + 20 * 2, "the streams stop: {taken} pieces left");
-    // Read all at once: one after the other, the last ones would keep the window from the first.
-    let read = stuck.into_iter().map(|answer| collect(answer, PIECES * PIECE));
-    for bytes in futures_util::future::join_all(read).await {
-        assert_eq!(bytes.unwrap().len(), PIECES * PIECE);
+    assert!(taken <= UNREAD * on_the_way_max(), "each stream stops: {taken} pieces left");
+    // The last stream, too: who gets none is told so, and control calls go on.
+    stuck.push(grid.peers.send(grid.node, Method::bulk("/test/flood"), empty(), LONG).await.unwrap());
+    let short = Duration::from_millis(50);
+    let error = grid.peers.call(grid.node, BULK_ECHO, Bytes::new(), short).await.unwrap_err();
+    assert_eq!(error.fate, Fate::NotSent, "{error}");
+    assert_eq!(grid.peers.call(grid.node, ECHO, Bytes::from_static(b"?"), LONG).await.unwrap(), "?");
+    // One after the other: none of them needs another one to be read first.
+    for answer in stuck {
+        assert_eq!(collect(answer, PIECES * PIECE).await.unwrap().len(), PIECES * PIECE);
+    }
+}
+
+#[tokio::test]
+async fn requests_that_no_service_reads_hold_up_no_others() {
+    let grid = grid_with(few_streams()).await;
+    let taken = Arc::new(Mutex::new(0));
+    let late = |_| {
+        let body = pieces(PIECES, taken.clone());
+        tokio::spawn(grid.peers.send(grid.node, Method::bulk("/test/read_late"), body, LONG))
+    };
+    let stuck: Vec<_> = (0..UNREAD).map(late).collect();
+    // Each has filled its window.
+    let window = RpcConfig::default().stream_window_bytes as usize / PIECE;
+    while *taken.lock() < UNREAD * window {
+        tokio::task::yield_now().await;
+    }
+    calls_get_through(&grid).await;
+    assert!(*taken.lock() <= UNREAD * on_the_way_max(), "{} pieces left", *taken.lock());
+    for call in stuck {
+        while !call.is_finished() {
+            grid.service.gate.notify_one();
+            tokio::task::yield_now().await;
+        }
+        let answer = collect(call.await.unwrap().unwrap(), 8).await.unwrap();
+        assert_eq!(answer, ((PIECES * PIECE) as u64).to_le_bytes().as_slice());
     }
 }
 

@@ -6,11 +6,13 @@ mod rig;
 
 use std::time::Duration;
 
+use sys::{Clock, TimeTrust};
 use tokio::io::AsyncWriteExt;
 
 use client::{Answer, UNSIGNED, hex_sha256, read_answer};
-use rig::{Rig, rig};
+use rig::{Rig, rig, rig_with};
 
+use crate::S3Config;
 use crate::auth::{SigningKey, format_basic};
 
 fn code(answer: &Answer) -> (u16, String) {
@@ -97,6 +99,33 @@ async fn a_clock_that_is_off_is_told_so() {
     let answer = rig.send("GET", "/bucket/a", &[], b"").await;
     assert_eq!(code(&answer), is(403, "RequestTimeTooSkewed"));
     assert_eq!(answer.element("MaxAllowedSkewMilliseconds"), "900000");
+    let told = httpdate::parse_http_date(answer.header("date"))
+        .unwrap()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(told.as_secs(), rig.clock.now().as_secs(), "clients correct their clock by it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_time_is_not_proven_clients_are_told_to_come_back() {
+    let rig = rig().await;
+    rig.clock.set_trust(TimeTrust::Unproven);
+    for method in ["PUT", "GET", "DELETE"] {
+        let answer = rig.send(method, "/bucket/a", &[], b"").await;
+        assert_eq!(code(&answer), is(503, "ServiceUnavailable"), "{method}");
+        assert_eq!(answer.header("retry-after"), "5");
+    }
+    let head = rig.send("HEAD", "/bucket/a", &[], b"").await;
+    assert_eq!((head.status, head.header("retry-after")), (503, "5"));
+    let anonymous = rig.raw(b"GET /bucket/a HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(anonymous.status, 503);
+    for trust in [TimeTrust::Grid, TimeTrust::Proven] {
+        rig.clock.set_trust(trust);
+        assert_eq!(code(&rig.send("GET", "/bucket/a", &[], b"").await), is(404, "NoSuchKey"), "{trust:?}");
+    }
+    let serving = rig_with(S3Config { refuse_unproven_time: false, ..S3Config::default() }).await;
+    serving.clock.set_trust(TimeTrust::Unproven);
+    assert_eq!(serving.send("PUT", "/bucket/a", &[], b"hello").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,11 @@ pub(super) struct Rig {
 
 /// With a bucket named `bucket` and one access key.
 pub(super) async fn rig() -> Rig {
+    rig_with(S3Config { host_suffixes: vec!["s3.example.com".to_owned()], ..S3Config::default() }).await
+}
+
+/// With other settings.
+pub(super) async fn rig_with(settings: S3Config) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(folder.path()).unwrap());
     let real: Arc<dyn Clock> = Arc::new(RealClock);
@@ -79,8 +84,7 @@ pub(super) async fn rig() -> Rig {
     let iam = Iam::new(meta, root_key, Arc::new(clock.clone()), random);
     let (key, secret) = iam.create("alice", None).await.unwrap();
     engine.create_bucket(&"bucket".parse().unwrap(), "alice").await.unwrap();
-    let config = S3Config { host_suffixes: vec!["s3.example.com".to_owned()], ..S3Config::default() };
-    let front = S3Front::new(engine, iam, Arc::new(clock.clone()), config);
+    let front = S3Front::new(engine, iam, Arc::new(clock.clone()), settings);
     let http = HttpConfig { body_stall_timeout: BODY_STALL_TIMEOUT, ..HttpConfig::default() };
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap(), None, http, Arc::new(front)).await.unwrap();
     let address = server.address().unwrap();

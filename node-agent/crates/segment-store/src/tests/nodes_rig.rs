@@ -19,6 +19,7 @@ use rpc::memory::MemoryNet;
 use rpc::{Body, Method, Network, RpcError, Services};
 use sys::{PowerSupply, RealClock, SeededRandom};
 
+use super::peers::Lie;
 use super::rig::{BUDGET, GatedDisk, patient};
 use crate::format::SegmentIdentity;
 use crate::remote::CHUNK_SERVICE;
@@ -42,6 +43,12 @@ pub(super) enum Fault {
     LoseEnd,
     /// Nobody takes the call.
     Refuse,
+    /// The answer stands still after so many bytes.
+    StallAnswer(usize),
+    /// Each piece of request and answer takes so long.
+    Slow(Duration),
+    /// The peer says what is not so.
+    Lie(Lie),
 }
 
 /// Faults by the node that is called.
@@ -62,6 +69,28 @@ fn spoil(piece: Bytes) -> Bytes {
     spoilt.into()
 }
 
+fn stalled(body: Body, after: usize) -> Body {
+    let mut passed = 0;
+    let pieces = body.then(move |piece| {
+        passed += piece.as_ref().map_or(0, Bytes::len);
+        async move {
+            if passed > after {
+                std::future::pending::<()>().await;
+            }
+            piece
+        }
+    });
+    pieces.boxed()
+}
+
+fn slow(body: Body, pause: Duration) -> Body {
+    let pieces = body.then(move |piece| async move {
+        tokio::time::sleep(pause).await;
+        piece
+    });
+    pieces.boxed()
+}
+
 impl Network for FaultyNet {
     fn send(
         &self,
@@ -74,6 +103,13 @@ impl Network for FaultyNet {
         if fault == Some(Fault::Refuse) {
             return Box::pin(async move { Err(RpcError::not_sent(format!("node {to} takes no calls"))) });
         }
+        let body = match fault {
+            Some(Fault::Lie(lie)) => match lie.answer(method, body) {
+                Ok(answer) => return Box::pin(async move { Ok(answer) }),
+                Err(body) => body,
+            },
+            _ => body,
+        };
         let mut passed = 0;
         let body = match fault {
             Some(Fault::BreakRequest(after)) => body
@@ -82,17 +118,8 @@ impl Network for FaultyNet {
                     if passed > after { Err(RpcError::unknown("the connection broke")) } else { piece }
                 })
                 .boxed(),
-            Some(Fault::StallRequest(after)) => body
-                .then(move |piece| {
-                    passed += piece.as_ref().map_or(0, Bytes::len);
-                    async move {
-                        if passed > after {
-                            std::future::pending::<()>().await;
-                        }
-                        piece
-                    }
-                })
-                .boxed(),
+            Some(Fault::StallRequest(after)) => stalled(body, after),
+            Some(Fault::Slow(pause)) => slow(body, pause),
             Some(Fault::SpoilRequest) => body.map(|piece| piece.map(spoil)).boxed(),
             _ => body,
         };
@@ -101,6 +128,8 @@ impl Network for FaultyNet {
             let answer = answer.await?;
             Ok(match fault {
                 Some(Fault::SpoilAnswer) => answer.map(|piece| piece.map(spoil)).boxed(),
+                Some(Fault::StallAnswer(after)) => stalled(answer, after),
+                Some(Fault::Slow(pause)) => slow(answer, pause),
                 Some(Fault::LoseEnd) => {
                     let first_alone = |(number, piece)| {
                         if number > 0 { Err(RpcError::unknown("the connection broke")) } else { piece }

@@ -1,5 +1,6 @@
 //! Re-coding: the same ciphertext in another profile.
 
+use chunk_store::ChunkError;
 use futures_util::FutureExt;
 use grid_types::{DriveState, ErrorCode, Segment};
 use sys::{Random, SeededRandom};
@@ -153,7 +154,9 @@ async fn dropped_anywhere_it_leaves_whole_chunks_or_none() {
         rig.until_budget_is_back().await;
         for drive in rig.chunks.drives() {
             for chunk in drive.list(None, 100).await.unwrap() {
-                drive.verify(chunk).await.unwrap();
+                // What was synced is removed in the background, perhaps since it was listed.
+                let verified = drive.verify(chunk).await;
+                assert!(matches!(verified, Ok(()) | Err(ChunkError::Missing { .. })), "{verified:?}");
             }
         }
         let new = recode(&rig, &old, "ec:2+2").await.unwrap();

@@ -360,3 +360,21 @@ pub(super) fn fixed(profile: &str) -> ProfileChoice {
 }
 
 pub(super) const CIPHERS: [Cipher; 2] = [Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
+
+/// Other bytes in place of a chunk, with frame hashes that are right.
+pub(super) async fn forge(drive: &Drive, segment: &Segment, chunk: grid_types::ChunkKey) {
+    let info = drive.info(chunk).await.unwrap();
+    let layout =
+        codec::SegmentLayout::new(segment.length, segment.profile.data_chunks(), segment.block_packets);
+    let blocks = drive.read_frames(chunk, 0, layout.stripes()).await.unwrap();
+    drive.remove(vec![chunk]).await.unwrap();
+    let header = chunk_store::ChunkHeader { plain_len: 0, ..info.header };
+    let mut writer = drive.begin(header, layout.chunk_payload_len()).await.unwrap();
+    for (number, block) in (0..).zip(blocks) {
+        let mut forged = block.to_vec();
+        forged[100] ^= 1;
+        let hash = codec::FrameHasher::new(chunk).hash(number, &forged);
+        writer.write_frame(hash, vec![Bytes::from(forged)]).await.unwrap();
+    }
+    writer.finish(segment.length, info.footer).await.unwrap();
+}

@@ -1,8 +1,6 @@
-//! Random histories: replicas stay equal, tables stay consistent, reaping and committing exclude each other.
+//! Random histories: replicas stay equal, tables stay consistent.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use grid_types::{ErrorCode, SegmentId, SegmentOwner};
+use grid_types::SegmentOwner;
 use sys::{Random, SeededRandom};
 
 use super::fixture::{
@@ -10,7 +8,7 @@ use super::fixture::{
     replace, segment_id, version_id,
 };
 use crate::state::{Action, Proposal, StubCommand};
-use crate::{Command, Outcome, WriteCondition};
+use crate::{Command, WriteCondition};
 
 fn pick(random: &SeededRandom, below: u64) -> u8 {
     u8::try_from(random.below(below)).unwrap()
@@ -129,52 +127,4 @@ fn check_usage(machine: &Machine) {
     }
     let usage = machine.ask(|view| view.usage(bucket(1))).unwrap();
     assert_eq!((usage.objects, usage.bytes), (objects, bytes));
-}
-
-#[test]
-fn reaping_and_committing_exclude_each_other_in_any_order() {
-    for seed in 0..40 {
-        let random = SeededRandom::new(1_000 + seed);
-        let mut machine = Machine::with_bucket(1);
-        machine.command(create_upload("up/1", 1)).unwrap();
-        let mut dead: BTreeSet<SegmentId> = BTreeSet::new();
-        let mut committed: BTreeMap<SegmentId, u64> = BTreeMap::new();
-        for number in 2..120 {
-            let id = random.below(25) + 1;
-            match random.below(5) {
-                0 | 1 => {
-                    let ids: Vec<SegmentId> = (0..3).map(|next| segment_id((id + next) % 26)).collect();
-                    for reaped in machine.reap(&ids) {
-                        let held = machine.ask(|view| view.find_segment(reaped)).unwrap();
-                        assert!(held.is_none(), "seed {seed}: a referenced segment was reaped");
-                        dead.insert(reaped);
-                    }
-                }
-                2 => {
-                    let _ = machine.command(delete(&format!("k{}", random.below(6))));
-                }
-                choice => {
-                    let command = if choice == 3 {
-                        put_on(&format!("k{}", random.below(6)), number, id, 1, &[Some(drive(1))])
-                    } else {
-                        put_part("up/1", 1, 1 + u16::from(pick(&random, 3)), id, 5)
-                    };
-                    match machine.command(command) {
-                        Ok(Outcome::Written { .. } | Outcome::PartWritten { .. }) => {
-                            assert!(
-                                !dead.contains(&segment_id(id)),
-                                "seed {seed}: a reaped id was committed"
-                            );
-                            committed.insert(segment_id(id), number);
-                        }
-                        Err(ErrorCode::Unavailable) => assert!(dead.contains(&segment_id(id))),
-                        // In use, or garbage by now.
-                        Err(ErrorCode::Conflict) => assert!(committed.contains_key(&segment_id(id))),
-                        other => panic!("seed {seed}: {other:?}"),
-                    }
-                }
-            }
-        }
-        machine.check();
-    }
 }

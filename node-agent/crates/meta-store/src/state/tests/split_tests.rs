@@ -218,3 +218,48 @@ fn stubs_of_buckets_beyond_the_split_go_whole() {
     assert_eq!(child.run(close(bucket(9))), Ok(Answer::Closed { empty: false }));
     assert_eq!(machine.run(close(bucket(1))), Ok(Answer::Closed { empty: false }));
 }
+
+/// A shard of 20 keys that is split in the middle; four new keys, among the first of the child, are written before or
+/// after the others were copied.
+fn child_copied(first: bool) -> Machine {
+    let mut parent = Machine::with_bucket(1);
+    let put = |parent: &mut Machine, text: &str, number: u64, other: u64| {
+        let drives = [Some(drive(1)), Some(drive(u8::try_from(other).unwrap()))];
+        parent.command(put_on(text, number, number * 10, 2, &drives)).unwrap();
+    };
+    for number in 0..20u64 {
+        put(&mut parent, &format!("{number:02}"), number, 2 + number % 7);
+    }
+    assert_eq!(parent.run(prepare("10")), Ok(Answer::Done));
+    let copy = |parent: &Machine| while !parent.file.writer().copy_step().unwrap() {};
+    if first {
+        copy(&parent);
+    }
+    (20..24).for_each(|number| put(&mut parent, &format!("10-{number}"), number, 120 - number));
+    copy(&parent);
+    assert_eq!(parent.run(COMMIT), Ok(Answer::Done));
+    take_child(&parent)
+}
+
+#[test]
+fn what_is_on_a_drive_is_read_on_from_another_replica() {
+    let replicas = [child_copied(true), child_copied(false)];
+    let all =
+        |machine: &Machine| machine.ask(|view| view.segments_on_drive(drive(1), None, 1_000)).unwrap().0;
+    let (left, right) = (all(&replicas[0]), all(&replicas[1]));
+    assert_eq!(left, right, "in the same order");
+    assert_eq!(left.len(), 28);
+    for page in 1..9 {
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        for replica in replicas.iter().cycle() {
+            let (rows, next) =
+                replica.ask(|view| view.segments_on_drive(drive(1), cursor.clone(), page)).unwrap();
+            seen.extend(rows);
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, left, "pages of {page}");
+    }
+}

@@ -1,146 +1,21 @@
-//! Several nodes in one process, joined by a network that a test can cut.
+//! Grids that grow, lose members and get them back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use grid_types::{ErrorCode, NodeId, ShardId};
+use grid_types::{ErrorCode, ShardId};
 use rpc::Services;
-use rpc::memory::MemoryNet;
-use std::sync::Arc;
 use sys::{RealClock, RealRandom};
 
 use super::fixture::{Folders, bucket, key, put_inline, runtime};
+use super::grid::{Grid, PATIENCE, id, keys, until};
 use crate::log::LogConfig;
-use crate::query::ListQuery;
-use crate::{MetaConfig, MetaMember, MetaPeers, MetaStore};
+use crate::root::{Expect, RecordKind, RecordWrite};
+use crate::{MetaConfig, MetaPeers, MetaStore};
 
-/// How long a grid may take to come to what a test waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct GridNode {
-    number: u64,
-    folders: Folders,
-    store: MetaStore,
-}
-
-struct Grid {
-    net: MemoryNet,
-    config: MetaConfig,
-    members: Vec<MetaMember>,
-    nodes: Vec<GridNode>,
-}
-
-fn id(number: u64) -> NodeId {
-    NodeId::from_bytes([number as u8; 16])
-}
-
-impl Grid {
-    async fn found(config: MetaConfig) -> Self {
-        let mut grid = Self { net: MemoryNet::default(), config, members: Vec::new(), nodes: Vec::new() };
-        grid.add(true).await;
-        grid
-    }
-
-    async fn of(nodes: usize, config: MetaConfig) -> Self {
-        let mut grid = Self::found(config).await;
-        for _ in 1..nodes {
-            grid.add(false).await;
-        }
-        grid.until_voters(ShardId(1), crate::group::voters_wanted(nodes)).await;
-        grid.until_voters(ShardId::ROOT, crate::group::voters_wanted(nodes)).await;
-        grid
-    }
-
-    async fn add(&mut self, founder: bool) {
-        let number = self.nodes.len() as u64 + 1;
-        self.members.push(MetaMember { number, node: id(number), alive: true });
-        self.tell();
-        let folders = Folders::new(1);
-        let services = Services::default();
-        let network = self.net.join(id(number), services.clone());
-        let peers = MetaPeers::new(number, network, self.members.clone());
-        let (home, config) = (folders.home(), self.config.clone());
-        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
-        let store = if founder {
-            MetaStore::found_among(home, config, clock, random, peers).await.unwrap()
-        } else {
-            MetaStore::join(home, config, clock, random, peers).await.unwrap()
-        };
-        store.serve(&services);
-        self.nodes.push(GridNode { number, folders, store });
-    }
-
-    fn tell(&self) {
-        for node in &self.nodes {
-            node.store.peers().set_members(self.members.clone());
-        }
-    }
-
-    fn store(&self, number: u64) -> &MetaStore {
-        &self.nodes.iter().find(|node| node.number == number).unwrap().store
-    }
-
-    /// Nobody hears of the node any more, and the others are told so.
-    async fn kill(&mut self, number: u64) {
-        self.net.leave(id(number));
-        self.store(number).shutdown().await;
-        self.mark(number, false);
-    }
-
-    fn mark(&mut self, number: u64, alive: bool) {
-        for member in self.members.iter_mut().filter(|member| member.number == number) {
-            member.alive = alive;
-        }
-        self.tell();
-    }
-
-    async fn restart(&mut self, number: u64) {
-        self.mark(number, true);
-        let services = Services::default();
-        let network = self.net.join(id(number), services.clone());
-        let peers = MetaPeers::new(number, network, self.members.clone());
-        let node = self.nodes.iter_mut().find(|node| node.number == number).unwrap();
-        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
-        let opened = MetaStore::open_among(node.folders.home(), self.config.clone(), clock, random, peers);
-        node.store = opened.await.unwrap();
-        node.store.serve(&services);
-    }
-
-    fn leader(&self, shard: ShardId) -> Option<u64> {
-        self.nodes.iter().find(|node| node.store.leads(shard)).map(|node| node.number)
-    }
-
-    async fn until_voters(&self, shard: ShardId, count: usize) {
-        until(|| {
-            let voters = self.nodes.iter().filter_map(|node| {
-                let group = node.store.inner.groups.read().get(&shard).cloned()?;
-                group.leads().then(|| group.voters().ok()).flatten()
-            });
-            let voters: Vec<BTreeSet<u64>> = voters.collect();
-            voters.len() == 1 && voters[0].len() == count
-        })
-        .await;
-    }
-
-    async fn shutdown(self) {
-        for node in &self.nodes {
-            node.store.shutdown().await;
-        }
-    }
-}
-
-async fn until(mut happened: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !happened() {
-        assert!(tokio::time::Instant::now() < deadline, "it did not happen");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn keys(store: &MetaStore, bucket: grid_types::BucketId) -> Vec<String> {
-    let page = store.list(bucket, ListQuery { limit: 1_000, ..ListQuery::default() }).await.unwrap();
-    assert!(!page.truncated);
-    page.entries.iter().map(|entry| entry.text().to_owned()).collect()
+fn setting(key: &[u8]) -> RecordWrite {
+    RecordWrite { kind: RecordKind::Setting, key: key.to_vec(), expect: Expect::Absent, value: Some(vec![1]) }
 }
 
 #[test]
@@ -410,6 +285,102 @@ fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
         grid.store(2).commit(op, put_inline(&videos, "v", 1, b"x")).await.unwrap();
         let refused = grid.store(1).delete_bucket(&videos.name).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::BucketNotEmpty);
+        grid.shutdown().await;
+    });
+}
+
+#[test]
+fn two_generations_do_not_mix() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let (old, others) = (grid.nodes[2].number, grid.members.clone());
+        grid.store(1).write_records(vec![setting(b"both")]).await.unwrap();
+        // The metadata is made anew on another home of the first member, while the third one is away.
+        for number in [1, 2, 3] {
+            grid.kill(number).await;
+        }
+        let anew = Folders::new(1);
+        let services = Services::default();
+        let config = MetaConfig { generation: 1_001, ..MetaConfig::default() };
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let alone = MetaPeers::lone(1);
+        let founding =
+            MetaStore::found_among(anew.home(), config, clock.clone(), random.clone(), alone).await.unwrap();
+        founding.shutdown().await;
+        let peers = MetaPeers::new(1, grid.net.join(id(1), services.clone()), others.clone());
+        let restored =
+            MetaStore::open_among(anew.home(), MetaConfig::default(), clock, random, peers).await.unwrap();
+        restored.serve(&services);
+        restored.write_records(vec![setting(b"anew")]).await.unwrap();
+        assert_eq!(MetaStore::home_generation(anew.home()).await.unwrap(), 1_001);
+
+        // The old majority of two is up again: it has no part in the new, and hears of it.
+        grid.restart(2).await;
+        grid.restart(old).await;
+        for number in [2, old] {
+            let peers = grid.store(number).peers().clone();
+            tokio::time::timeout(Duration::from_secs(20), peers.outdated())
+                .await
+                .expect("it hears of the newer one");
+            assert_eq!(peers.generation(), 0);
+        }
+        assert_eq!(restored.voters(), [[1], [1]], "nobody of the older one votes");
+        assert!(!restored.peers().is_outdated());
+        assert!(restored.record(RecordKind::Setting, b"both").await.unwrap().is_none());
+
+        // Set aside, it comes back blank.
+        grid.kill(2).await;
+        grid.kill(old).await;
+        let home = grid.nodes.iter().find(|node| node.number == old).unwrap().folders.home();
+        assert_eq!(MetaStore::set_aside(home.clone()).await.unwrap().len(), 1);
+        assert!(!MetaStore::exists(home.clone()).await.unwrap());
+        let services = Services::default();
+        let peers = MetaPeers::new(old, grid.net.join(id(old), services.clone()), others);
+        let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
+        let back = MetaStore::join(home.clone(), MetaConfig::default(), clock, random, peers).await.unwrap();
+        back.serve(&services);
+        assert_eq!(back.peers().generation(), 1_001);
+        assert_eq!(MetaStore::home_generation(home).await.unwrap(), 1_001);
+        let read = async {
+            loop {
+                match back.record(RecordKind::Setting, b"anew").await {
+                    Ok(found) => return found,
+                    // It has to hear of its leader first.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, read).await.expect("it reads").is_some());
+        back.shutdown().await;
+        restored.shutdown().await;
+    });
+}
+
+#[test]
+fn a_node_that_was_away_while_a_shard_was_split_holds_both() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        for number in 0..20u64 {
+            let op = grid.store(1).new_op();
+            let command = put_inline(&photos, &format!("{number:02}"), number, b"x");
+            grid.store(1).commit(op, command).await.unwrap();
+        }
+        let leader = grid.leader(ShardId(1)).unwrap();
+        let away = if leader == 3 { 2 } else { 3 };
+        grid.kill(away).await;
+        let child = grid.store(leader).split_shard(ShardId(1)).await.unwrap().expect("it has keys enough");
+        // It applies the hand-over and the sweep at once.
+        grid.restart(away).await;
+        until(|| {
+            grid.store(away)
+                .inner
+                .group(child)
+                .is_ok_and(|group| group.fresh(Duration::from_secs(1)).is_some())
+        })
+        .await;
+        assert_eq!(keys(grid.store(away), photos.id).await.len(), 20);
         grid.shutdown().await;
     });
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use grid_types::ShardId;
+
 use super::fixture::{Folders, bucket, key, put_inline, put_segment, runtime};
 use crate::query::{ListEntry, ListQuery};
 use crate::root::Bucket;
@@ -187,4 +189,28 @@ fn a_split_that_is_cut_short_at_any_step_is_finished_after_the_restart() {
             store.shutdown().await;
         });
     }
+}
+
+#[test]
+fn who_hands_over_late_finds_it_done_by_another_one() {
+    let folders = Folders::new(1);
+    runtime().block_on(async {
+        let store = folders.found(MetaConfig::default()).await;
+        let photos = bucket(1, "photos");
+        store.create_bucket(photos.clone(), vec![1]).await.unwrap();
+        for number in 0..10u64 {
+            let command = put_inline(&photos, &format!("{number:03}"), number, b"x");
+            store.commit(store.new_op(), command).await.unwrap();
+        }
+        let (shard, inner) = (ShardId(1), &store.inner);
+        assert!(inner.begin_split(shard).await.unwrap());
+        let seen = inner.split_state(shard).await.unwrap().unwrap();
+        assert_eq!(store.split_shard(shard).await.unwrap(), Some(seen.child));
+        let late = tokio::time::timeout(Duration::from_secs(20), inner.hand_over(shard, &seen)).await;
+        late.expect("it goes on for ever").unwrap();
+        assert_eq!(store.shards().len(), 2);
+        // Whatever waits for the map goes on.
+        store.delete_bucket(&bucket(2, "videos").name).await.unwrap_err();
+        store.shutdown().await;
+    });
 }

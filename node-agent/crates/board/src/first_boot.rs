@@ -25,6 +25,9 @@ pub const TICKET_FILE: &str = "ticket.txt";
 pub const STATUS_FILE: &str = "status.txt";
 /// The first keys, where `[board] keys_to_card` asks for them.
 pub const KEYS_FILE: &str = "keys.txt";
+/// Who is asked for the time unless `[clock]` says otherwise; more than half of them must agree.
+const TIME_SERVERS: [&str; 3] = ["0.debian.pool.ntp.org", "1.debian.pool.ntp.org", "2.debian.pool.ntp.org"];
+const RTC: &str = "/dev/rtc0";
 /// What init decides itself.
 const OWN_KEYS: [(&str, &str); 2] =
     [("drives", "the board finds its own"), ("drives_are_domains", "drives of one board are one")];
@@ -159,10 +162,26 @@ impl Orders {
         }
     }
 
-    /// The configuration of the agent.
-    pub fn agent_config(&self, folders: &[PathBuf], ticket_file: Option<&Path>) -> String {
+    /// The configuration of the agent. A board's clock is believed only when somebody vouches for it: the battery's clock
+    /// where there is one, servers, or other members.
+    pub fn agent_config(
+        &self,
+        folders: &[PathBuf],
+        ticket_file: Option<&Path>,
+        real_time_clock: bool,
+    ) -> String {
         let mut table = self.agent.clone();
         let text = |path: &Path| Value::String(path.display().to_string());
+        if !table.contains_key("clock") {
+            let mut clock = toml::Table::new();
+            clock.insert("source".to_owned(), Value::String("proven".to_owned()));
+            let servers = TIME_SERVERS.iter().map(|&name| Value::String(name.to_owned()));
+            clock.insert("ntp".to_owned(), Value::Array(servers.collect()));
+            if real_time_clock {
+                clock.insert("rtc".to_owned(), text(Path::new(RTC)));
+            }
+            table.insert("clock".to_owned(), Value::Table(clock));
+        }
         table.insert("drives".to_owned(), Value::Array(folders.iter().map(|folder| text(folder)).collect()));
         if let Some(path) = ticket_file {
             let join = table.entry("join").or_insert_with(|| Value::Table(toml::Table::new()));

@@ -93,12 +93,25 @@ fn the_agent_gets_what_is_its_own_and_the_drives_of_the_board() {
         orders.notes,
         ["ignored: `drives` in shoal.toml: the board finds its own", "applied: shoal.toml"]
     );
-    let config = orders.agent_config(&["/data/1/shoal".into()], Some(Path::new("/run/shoal/ticket")));
+    let config = orders.agent_config(&["/data/1/shoal".into()], Some(Path::new("/run/shoal/ticket")), true);
     let table: toml::Table = toml::from_str(&config).expect("TOML");
     assert_eq!(table["drives"].as_array().map(Vec::len), Some(1));
     assert_eq!(table["profile"].as_str(), Some("copies:1"));
     assert_eq!(table["join"]["ticket_file"].as_str(), Some("/run/shoal/ticket"));
     assert!(!table.contains_key("board"));
+    assert_eq!(table["clock"]["rtc"].as_str(), Some("/dev/rtc0"));
+    let without: toml::Table = toml::from_str(&orders.agent_config(&[], None, false)).expect("TOML");
+    assert_eq!(without["clock"]["source"].as_str(), Some("proven"));
+    assert!(without["clock"].get("rtc").is_none());
+}
+
+#[test]
+fn the_owner_says_who_is_asked_for_the_time() {
+    let (_folder, card) = card();
+    put(&card, CONFIG_FILE, "[clock]\nsource = \"host\"\n");
+    let config = Orders::take(&card).agent_config(&[], None, true);
+    let table: toml::Table = toml::from_str(&config).expect("TOML");
+    assert_eq!(table["clock"].as_table().map(toml::Table::len), Some(1));
 }
 
 #[test]

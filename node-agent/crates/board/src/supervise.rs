@@ -353,7 +353,10 @@ impl Init {
         }
         let ticket = ticket.map(|_| Path::new(TICKET));
         let folders: Vec<PathBuf> = places.iter().map(|place| place.folder.clone()).collect();
-        let write = |orders: &Orders| std::fs::write(AGENT_CONFIG, orders.agent_config(&folders, ticket));
+        let write = |orders: &Orders| {
+            let text = orders.agent_config(&folders, ticket, self.facts.real_time_clock);
+            std::fs::write(AGENT_CONFIG, text)
+        };
         write(orders).map_err(|error| error.to_string())?;
         let checked = agent_command("config").args(["check", "--config", AGENT_CONFIG]).output().await;
         if let Ok(checked) = checked

@@ -71,9 +71,9 @@ image-lock:
     target/{{profile}}/shoal-image lock
 
 # Boards from the card to S3, in QEMU with the images that were built, and real ones where SHOAL_HIL_BOARDS describes them.
-hil *options:
+hil *options: build
     cargo build --locked --profile {{profile}} -p image
-    SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run {{options}}
+    SHOAL_BIN={{shoal}} SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run {{options}}
 
 # PUT and GET of 4 KiB, 1 MiB and 64 MiB at 1, 8 and 32 in flight, with CPU, memory and the disk's own rate. Another server:
 # `just bench --endpoint http://HOST:PORT --access-key … --secret-key … --pid PID`.

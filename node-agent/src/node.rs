@@ -1,22 +1,20 @@
 //! The wiring, in row order: self-test, drives, keys, metadata, chunks, segments, objects, access, repair, doors. And
 //! back: doors drain first, metadata stops last.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use admin_api::{AdminApi, AdminDoor, Metrics, OperatorKeyHash, Trust};
-use chunk_store::{ChunkError, ChunkStore, Drive, DriveConfig};
+use chunk_store::{ChunkStore, Drive, DriveConfig};
 use grid_types::{BucketName, DriveId, DriveState, MemoryBudget};
 use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::{RootKeys, SealedValue};
-use membership::{DiscoveryConfig, Gossip, Interfaces, Liveness, Registry};
-use meta_store::home::HomeDrive;
+use membership::{DiscoveryConfig, Interfaces};
+use meta_store::MetaStore;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
-use meta_store::{MetaConfig, MetaStore};
 use object_engine::backup::{BackupConfig, MetadataBackup};
 use object_engine::{EngineConfig, INTERNAL_BUCKET, ObjectEngine, STANDARD};
 use repair::{Repair, RepairConfig, RepairContext};
@@ -24,25 +22,27 @@ use s3_api::{S3Config, S3Front};
 use segment_store::{CHUNK_SERVICE, ChunkService, ChunkServiceConfig, GridView, SegmentConfig, SegmentStore};
 use sys::{Clock, Random};
 
+use self::drives::{InService, state_folder, take_into_service, watched_drives};
+pub(crate) use self::drives::{lock_drives, open_drives};
+use self::entering::{catch_up_with_keys, enter_grid, hear_others, open_metadata};
 use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
 use crate::certificate::Authority;
 use crate::config::{Config, DegradedWrites, TlsMode, UnprovenTime};
-use crate::drives::{
-    Discovered, DiscoveryError, DriveLock, DriveOrder, DriveWatch, OurDrive, ProblemFolder, WatchConfig,
-    WatchStart, WatchedDrive, discover,
-};
+use crate::drives::{Discovered, DiscoveryError, DriveOrder, DriveWatch, WatchConfig, WatchStart, discover};
 use crate::founding::operator_key_hash;
 use crate::grid::{
     Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, Picture, RegistryFailure,
     multicast_of,
 };
-use crate::identity::{DriveFailure, NodeFile};
-use crate::incarnation::{self, IncarnationError};
+use crate::identity::NodeFile;
+use crate::incarnation::IncarnationError;
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
 use crate::root_keys::{self, KeeperError, KeeperParts, KeyKeeper, KeyPlaces, ROOT_KEY_SERVICE};
 use crate::timekeeping::{Timekeeping, Timepiece};
 
+mod drives;
+mod entering;
 #[cfg(test)]
 mod failed_drive_tests;
 
@@ -62,12 +62,6 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 pub(crate) const AUTHORITY_SETTING: &[u8] = b"https-authority";
 /// The label.
 pub(crate) const AUTHORITY_LABEL: &str = "https authority";
-/// Between two tries to reach the others at start.
-const GRID_RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// For other members to say which drives they have, before clients are let in.
-const HEARING_MAX: Duration = Duration::from_secs(2);
-/// Records read at once.
-const RECORDS_PAGE: usize = 1_000;
 
 /// Why the node does not start. Each says what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
@@ -543,373 +537,10 @@ fn url(address: Option<SocketAddr>, tls: bool) -> String {
     }
 }
 
-/// The drives that a start takes into service.
-struct InService {
-    locks: BTreeMap<DriveId, DriveLock>,
-    opened: Vec<Drive>,
-    /// Drives that failed before, not opened.
-    failed: Vec<OurDrive>,
-}
-
-/// Opens the drives that may serve. Drives that failed are left alone; where there are no others, they are opened to be
-/// read, since nothing else has what they have.
-async fn take_into_service(
-    drives: &[OurDrive],
-    clock: &Arc<dyn Clock>,
-    config: &DriveConfig,
-    problems: &mut Vec<ProblemFolder>,
-    warnings: &mut Vec<String>,
-) -> Result<InService, StartError> {
-    let (mut failed, sound): (Vec<OurDrive>, Vec<OurDrive>) =
-        drives.iter().cloned().partition(|drive| drive.failure.is_some());
-    let mut locks = lock_drives(&sound)?;
-    let mut opened = open_drives(&sound, clock, config, problems).await?;
-    if opened.is_empty() && !failed.is_empty() {
-        warnings
-            .push("every drive of this node has failed: it reads what it can and takes no writes".to_owned());
-        let last = std::mem::take(&mut failed);
-        locks.extend(lock_drives(&last)?);
-        opened = open_drives(&last, clock, config, problems).await?;
-    }
-    for drive in &failed {
-        let Some(failure) = &drive.failure else { continue };
-        tracing::error!(path = %drive.path.display(), reason = failure.advice(&drive.path), "a drive stays out of service");
-        problems.push(ProblemFolder {
-            path: drive.path.clone(),
-            id: Some(drive.label.drive),
-            state: DriveState::Failing,
-            reason: failure.reason.clone(),
-            failed: false,
-        });
-    }
-    Ok(InService { locks, opened, failed })
-}
-
-/// Opens the metadata from the drives in service. Where these do not suffice, failed drives may tell what they know; the
-/// mirrors move off them at once.
-async fn open_metadata(
-    link: &GridLink,
-    opened: &[Drive],
-    failed: &[OurDrive],
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> Result<MetaStore, StartError> {
-    let home: Vec<HomeDrive> =
-        opened.iter().map(|drive| HomeDrive { id: drive.id(), disk: drive.disk() }).collect();
-    let open = |home| {
-        MetaStore::open_among(home, MetaConfig::default(), clock.clone(), random.clone(), link.meta_peers())
-    };
-    let mut exists = MetaStore::exists(home.clone()).await?;
-    if exists && link.has_others() {
-        let own = MetaStore::home_generation(home.clone()).await?;
-        let newest = link.meta_peers().newest_of_others().await;
-        if let Some(newest) = newest.filter(|newest| *newest > own) {
-            tracing::warn!(
-                own,
-                newest,
-                "the grid's metadata was restored on another member: what this node has of it is set aside, and fetched anew"
-            );
-            for (drive, to) in MetaStore::set_aside(home.clone()).await? {
-                tracing::warn!(%drive, to, "metadata set aside");
-            }
-            exists = false;
-        }
-    }
-    if link.has_others() && !exists {
-        return Ok(join_metadata(link, home, clock, random).await);
-    }
-    match open(home.clone()).await {
-        Err(error) if !failed.is_empty() => {
-            tracing::error!(%error, "the metadata wants the drives that failed: they are read once more");
-            let more =
-                failed.iter().map(|drive| HomeDrive { id: drive.label.drive, disk: drive.disk.clone() });
-            let meta = open(home.iter().cloned().chain(more).collect()).await?;
-            meta.set_home(home).await?;
-            Ok(meta)
-        }
-        answer => Ok(answer?),
-    }
-}
-
-/// A new member fetches the metadata from the others, however long they take to be there.
-async fn join_metadata(
-    link: &GridLink,
-    home: Vec<HomeDrive>,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> MetaStore {
-    loop {
-        let peers = link.meta_peers();
-        let joined =
-            MetaStore::join(home.clone(), MetaConfig::default(), clock.clone(), random.clone(), peers);
-        match joined.await {
-            Ok(meta) => return meta,
-            Err(error) => {
-                tracing::warn!(%error, "the metadata cannot be fetched from other nodes now; it is tried again");
-                link.point_at_found(BTreeMap::new());
-                tokio::time::sleep(GRID_RETRY_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Registers this start, and reads the member list; a grid of one gets its list now. Waits while the root shard has no
-/// majority: the other nodes may be starting, too.
-async fn enter_grid(
-    link: &GridLink,
-    meta: &MetaStore,
-    registry: &GridRegistry,
-    identity: NodeFile,
-    opened: &[Drive],
-    clock: &dyn Clock,
-    random: &dyn Random,
-) -> Result<NodeFile, StartError> {
-    let registered = loop {
-        if meta.peers().is_outdated() {
-            return Err(StartError::Outdated);
-        }
-        match register_start(meta, identity.clone(), opened, random).await {
-            Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
-                tracing::warn!(%error, "waiting for a majority of the grid's voters");
-                link.look_if_shut_out().await;
-                link.point_at_found(BTreeMap::new());
-                tokio::time::sleep(GRID_RETRY_PAUSE).await;
-            }
-            registered => break registered?,
-        }
-    };
-    let founder = link.founder(host_name(), codec::cpu_has_aes(), clock.now());
-    let list = loop {
-        match registry.ensure_founded(registered.grid, founder.clone()).await {
-            Err(RegistryFailure::Meta(error)) if link.has_others() && waits(&error) => {
-                tokio::time::sleep(GRID_RETRY_PAUSE).await;
-            }
-            list => break list?,
-        }
-    };
-    if link.members().replace(list) {
-        let disks: Vec<_> = opened.iter().map(Drive::disk).collect();
-        let members = link.members().clone();
-        let written = tokio::task::spawn_blocking(move || members.write(&disks)).await?;
-        if let Err(error) = written {
-            tracing::error!(%error, "a drive does not take the member list");
-        }
-    }
-    if let Some(now) = link.describing_itself()
-        && let Err(error) = registry.describe(now).await
-    {
-        tracing::warn!(%error, "the member list does not say yet where this node is");
-    }
-    own_drives(meta, &registered, clock).await?;
-    Ok(registered)
-}
-
-/// Members that live say within moments which drives they have: a write before that would find too few.
-async fn hear_others(gossip: &Gossip) {
-    let mut view = gossip.changed();
-    let heard = view.wait_for(|view| {
-        view.members.values().all(|member| member.state.is_some() || member.liveness == Liveness::Down)
-    });
-    // Who is silent is not waited for.
-    let _ = tokio::time::timeout(HEARING_MAX, heard).await;
-}
-
-/// A root key that the grid took up while this node was away comes from another member before anything is served.
-async fn catch_up_with_keys(keeper: &KeyKeeper, meta: &MetaStore, link: &GridLink) -> Result<(), StartError> {
-    loop {
-        if meta.peers().is_outdated() {
-            return Err(StartError::Outdated);
-        }
-        let waiting = match keeper.catch_up().await {
-            // Nothing is sealed with it yet.
-            Err(KeeperError::NotTold { used: false, .. }) => return Ok(()),
-            Err(error @ KeeperError::NotTold { .. }) => error,
-            Err(KeeperError::Meta(error) | KeeperError::Members(RegistryFailure::Meta(error)))
-                if link.has_others() && waits(&error) =>
-            {
-                error.into()
-            }
-            done => return Ok(done?),
-        };
-        tracing::warn!(reason = %waiting, "waiting for the root key of the grid");
-        link.look_if_shut_out().await;
-        link.point_at_found(BTreeMap::new());
-        tokio::time::sleep(GRID_RETRY_PAUSE).await;
-    }
-}
-
-fn waits(error: &meta_store::MetaError) -> bool {
-    matches!(error, meta_store::MetaError::Unavailable { .. })
-}
-
-/// Drives of a node that joined have no records yet; their labels prove the order that made them.
-async fn own_drives(meta: &MetaStore, identity: &NodeFile, clock: &dyn Clock) -> Result<(), StartError> {
-    for drive in &identity.drives {
-        let key = drive.id.as_bytes().to_vec();
-        if meta.record(RecordKind::Drive, &key).await?.is_some() {
-            continue;
-        }
-        let record = DriveRecord {
-            node: identity.node,
-            path: drive.path.clone(),
-            locked: false,
-            leaving: false,
-            added: clock.now(),
-        };
-        let value = records::encode(&record).map_err(RegistryFailure::from)?;
-        let write = RecordWrite { kind: RecordKind::Drive, key, expect: Expect::Absent, value: Some(value) };
-        meta.write_records(vec![write]).await?;
-    }
-    Ok(())
-}
-
 /// What people call this host; nothing rests on it.
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.chars().filter(|letter| !letter.is_control()).take(membership::NAME_BYTES_MAX / 4).collect()
-}
-
-/// One process a drive: fails where another one has any of them.
-pub(crate) fn lock_drives(drives: &[OurDrive]) -> Result<BTreeMap<DriveId, DriveLock>, StartError> {
-    drives
-        .iter()
-        .map(|drive| match DriveLock::take(&drive.path) {
-            Ok(lock) => Ok((drive.label.drive, lock)),
-            Err(source) => Err(StartError::Locked { path: drive.path.clone(), source }),
-        })
-        .collect()
-}
-
-/// Opens all drives at once; what fails becomes a problem.
-pub(crate) async fn open_drives(
-    drives: &[OurDrive],
-    clock: &Arc<dyn Clock>,
-    config: &DriveConfig,
-    problems: &mut Vec<ProblemFolder>,
-) -> Result<Vec<Drive>, StartError> {
-    let opening: Vec<_> = drives
-        .iter()
-        .map(|drive| {
-            let (disk, clock, config) = (drive.disk.clone(), clock.clone(), config.clone());
-            tokio::task::spawn_blocking(move || Drive::open(disk, clock, config))
-        })
-        .collect();
-    let mut opened = Vec::new();
-    for (drive, opening) in drives.iter().zip(opening) {
-        match opening.await? {
-            Ok(open) => opened.push(open),
-            Err(error) => {
-                tracing::error!(path = %drive.path.display(), %error, "a drive cannot be opened");
-                problems.push(ProblemFolder {
-                    path: drive.path.clone(),
-                    id: Some(drive.label.drive),
-                    state: DriveState::Failing,
-                    reason: error.to_string(),
-                    // Not what a wrong permission or another release would explain: a sync failed.
-                    failed: matches!(error, ChunkError::OutOfService { .. }),
-                });
-            }
-        }
-    }
-    Ok(opened)
-}
-
-/// The folder of the first drive in service: socket and certificates live there.
-fn state_folder(
-    drives: &[OurDrive],
-    opened: &[Drive],
-    problems: &[ProblemFolder],
-) -> Result<PathBuf, StartError> {
-    drives
-        .iter()
-        .find(|drive| opened.iter().any(|open| open.id() == drive.label.drive))
-        .map(|drive| drive.path.clone())
-        .ok_or_else(|| {
-            let told: Vec<String> = problems
-                .iter()
-                .map(|problem| format!("  {}: {}", problem.path.display(), problem.reason))
-                .collect();
-            StartError::NoDrive(told.join("\n"))
-        })
-}
-
-async fn register_start(
-    meta: &MetaStore,
-    identity: NodeFile,
-    opened: &[Drive],
-    random: &dyn Random,
-) -> Result<NodeFile, IncarnationError> {
-    incarnation::register(meta, identity, random, async |file: &NodeFile| {
-        let writing: Vec<_> = opened
-            .iter()
-            .map(|drive| {
-                let (drive, file) = (drive.clone(), file.clone());
-                tokio::task::spawn_blocking(move || {
-                    if let Err(error) = file.write(&*drive.disk()) {
-                        drive.take_out_of_service(&format!("writing the node file: {error}"));
-                    }
-                })
-            })
-            .collect();
-        for task in writing {
-            // A panic in there was logged; the drive then carries the older file, which is no harm.
-            let _ = task.await;
-        }
-    })
-    .await
-}
-
-/// Drives that are open, then those that are known and not there; with their locks.
-async fn watched_drives(
-    meta: &MetaStore,
-    identity: &NodeFile,
-    drives: &[OurDrive],
-    store: &ChunkStore,
-    problems: &[ProblemFolder],
-    clock: &dyn Clock,
-) -> Result<Vec<WatchedDrive>, StartError> {
-    let mut watched = Vec::new();
-    for drive in drives {
-        let mut one = WatchedDrive::new(drive.label.drive, drive.path.clone(), DriveState::Waiting);
-        one.failure.clone_from(&drive.failure);
-        if let Some(open) = store.drive(drive.label.drive) {
-            one.present(open.summary());
-        }
-        watched.push(one);
-    }
-    for problem in problems {
-        let Some(id) = problem.id.filter(|_| problem.state != DriveState::Foreign) else { continue };
-        watched.retain(|known: &WatchedDrive| {
-            known.id != id || known.problem.is_none() && store.drive(id).is_some()
-        });
-        if watched.iter().all(|known| known.id != id) {
-            let mut one = WatchedDrive::new(id, problem.path.clone(), problem.state);
-            let known = identity.drives.iter().find(|known| known.id == id);
-            let reason = problem.reason.clone();
-            one.failure = known
-                .and_then(|known| known.failed.clone())
-                .or_else(|| problem.failed.then(|| DriveFailure { at: clock.now(), reason }));
-            one.problem = Some(problem.reason.clone());
-            one.held_out = problem.state == DriveState::Failing || one.failure.is_some();
-            watched.push(one);
-        }
-    }
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = meta.records(RecordKind::Drive, after.as_deref(), RECORDS_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(watched) };
-        after = Some(last.key.clone());
-        for record in page {
-            let Ok(stored) = records::decode::<DriveRecord>("drive", &record.value) else { continue };
-            let known = watched.iter_mut().find(|drive| drive.id.as_bytes().as_slice() == record.key);
-            if let Some(drive) = known.filter(|_| stored.node == identity.node) {
-                drive.locked = stored.locked;
-                if stored.leaving {
-                    drive.leave();
-                }
-            }
-        }
-    }
 }
 
 fn engine_config(config: &Config) -> EngineConfig {

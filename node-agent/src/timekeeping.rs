@@ -2,6 +2,7 @@
 //!
 //! Invariant: with `source = "proven"` nothing in the process but log lines and certificates goes by the clock of the host.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -167,8 +168,15 @@ async fn save(floor: Timestamp, drives: Vec<Drive>) {
         .map(|drive| {
             tokio::task::spawn_blocking(move || {
                 let disk: Arc<dyn Disk> = drive.disk();
-                if let Err(error) = write_floor(&*disk, floor) {
-                    drive.take_out_of_service(&format!("writing the time floor: {error}"));
+                match write_floor(&*disk, floor) {
+                    Ok(()) => {}
+                    // A full drive serves on; its older floor is as true.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+                    {
+                        tracing::warn!(drive = %drive.id(), %error, "the time floor on a drive stays as it was");
+                    }
+                    Err(error) => drive.take_out_of_service(&format!("writing the time floor: {error}")),
                 }
             })
         })
@@ -176,5 +184,40 @@ async fn save(floor: Timestamp, drives: Vec<Drive>) {
     for task in writing {
         // A panic in there was logged; the drive then carries the older floor, which is as true.
         let _ = task.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chunk_store::{DriveConfig, DriveLabel, label};
+    use grid_types::{DriveId, GridId};
+    use sys::{FaultDisk, RealClock};
+
+    use super::*;
+
+    fn drive(number: u8) -> (FaultDisk, Drive) {
+        let disk = FaultDisk::new(u64::from(number));
+        let (grid, node) = (GridId::from_bytes([9; 16]), NodeId::from_bytes([8; 16]));
+        let id = DriveId::from_bytes([number; 16]);
+        let new = DriveLabel { grid, node, drive: id, generation: 1, created: Timestamp(0) };
+        label::create(&disk, &new, false).unwrap();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let open = Drive::open(shared, Arc::new(RealClock), DriveConfig::default()).unwrap();
+        (disk, open)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_full_drive_keeps_its_older_floor_and_serves_on_and_one_that_fails_does_not() {
+        let (full, open) = drive(1);
+        save(Timestamp(1_000), vec![open.clone()]).await;
+        full.set_capacity(1);
+        save(Timestamp(2_000), vec![open.clone()]).await;
+        assert_eq!(open.out_of_service(), None);
+        assert_eq!(read_floor(&full).unwrap(), Some(Timestamp(1_000)));
+
+        let (failing, open) = drive(2);
+        failing.fail_sync(1);
+        save(Timestamp(1_000), vec![open.clone()]).await;
+        assert!(open.out_of_service().unwrap().contains("time floor"));
     }
 }

@@ -15,6 +15,7 @@ SMALL = (1, 300, 4_000, 15_000)  # inside the metadata
 LARGE = (20_000, 150_000, 1_200_000)  # chunks on drives
 STANDSTILL_SECONDS = 30  # without the answers that a test waits for: it failed
 SHY_SECONDS = 4  # after an answer that never came
+SHY_CHANCE = 0.05  # of going there all the same: with a fifth, five clients spent most of a partition at the silent half
 TURN_SECONDS = 0.004  # a client's rest after each answer: two cores serve the grid, the clients and the checks
 
 
@@ -85,7 +86,7 @@ class Load:
                     self._list(chance, client, nodes, name)
                 else:
                     node = chance.choice(nodes)
-                    if chance.random() < 0.8 and self.shy.get((name, node), 0) > time.monotonic():
+                    if chance.random() >= SHY_CHANCE and self.shy.get((name, node), 0) > time.monotonic():
                         continue  # mostly elsewhere, or all clients would hang at a node that is silent
                     self._one(chance, client, node, name, seen)
                 time.sleep(TURN_SECONDS)

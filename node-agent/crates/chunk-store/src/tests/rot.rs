@@ -162,15 +162,27 @@ async fn a_file_that_cannot_be_read_is_an_error_of_its_chunk_alone() {
 
 #[tokio::test]
 async fn what_was_torn_in_a_last_batch_stays_gone_behind_later_batches() {
-    let disk = labelled(9);
-    let drive = open(&disk);
     let (torn, header_torn, kept) =
         (Sample::copies(1, 2_000), Sample::copies(2, 900), Sample::copies(3, 700));
-    // The last batch of the process: all three share its mark.
-    let writes = [&torn, &header_torn, &kept].map(|sample| sample.write(&drive));
-    for result in futures_util::future::join_all(writes).await {
-        result.unwrap();
-    }
+    let written = async |samples: &[&Sample]| {
+        let disk = labelled(9);
+        let drive = open(&disk);
+        let before = disk.syncs();
+        let writes = samples.iter().map(|sample| sample.write(&drive));
+        for result in futures_util::future::join_all(writes).await {
+            result.unwrap();
+        }
+        let syncs = disk.syncs() - before;
+        (disk, drive, syncs)
+    };
+    let (.., of_one_batch) = written(&[&kept]).await;
+    // The last batch of the process: all three share its mark. Again where the drive's thread took one before the others came.
+    let (disk, drive) = loop {
+        let (disk, drive, syncs) = written(&[&torn, &header_torn, &kept]).await;
+        if syncs == of_one_batch {
+            break (disk, drive);
+        }
+    };
     let place = |sample: Sample| drive.core().index.lookup(sample.key()).unwrap().unwrap();
     let (frame_at, prelude_at) = (place(torn).offset + place(torn).len / 2, place(header_torn).offset);
     drive.close();

@@ -9,7 +9,9 @@ use sys::RealClock;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than the round after which browsing begins anew: on a busy machine both packets of a change may be lost, and the
+/// round is what repairs that.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn announcement(byte: u8, presence: Presence) -> Announcement {
     Announcement {

@@ -18,6 +18,8 @@ pub(crate) enum Request {
     Propose(Bytes),
     /// Fetch a snapshot from the caller, which leads.
     Install(Leadership),
+    /// Does this node hold the shard?
+    Holds,
     /// What the group answers by itself.
     Ask(Question),
 }
@@ -75,6 +77,7 @@ pub(crate) fn parse_request(method: &str, message: Bytes) -> Result<(ShardId, Re
             wire::decode_transfer(message).map(|(shard, request)| (shard, ask(Asked::Transfer(request))))
         }
         "read-index" => wire::decode_value(message).map(|shard| (ShardId(shard), ask(Asked::ReadIndex))),
+        "holds" => wire::decode_value(message).map(|shard| (ShardId(shard), Request::Holds)),
         "propose" => {
             wire::decode_proposal(message).map(|(shard, command)| (shard, Request::Propose(command)))
         }
@@ -88,6 +91,11 @@ pub(crate) fn parse_request(method: &str, message: Bytes) -> Result<(ShardId, Re
         }
     };
     parsed.map_err(wire::refused)
+}
+
+/// The answer to `Request::Holds`.
+pub(crate) fn holds_answer(held: bool) -> Bytes {
+    wire::encode_value(&held)
 }
 
 fn unavailable(error: impl std::fmt::Display) -> RpcError {

@@ -26,6 +26,7 @@ impl rpc::Network for Peer {
     ) -> BoxFuture<'static, Result<Body, RpcError>> {
         assert_eq!(method.path, "/meta/heartbeats");
         let message = rpc::collect(body, 1 << 16).now_or_never().unwrap().unwrap();
+        let message = MetaPeers::alone().unframed(message).unwrap();
         let asked = wire::decode_heartbeats(message).unwrap();
         let shards: Vec<u64> = asked.into_iter().map(|one| one.unwrap().0.0).collect();
         let pieces = (self.rule)(&shards);

@@ -5,6 +5,7 @@
 
 mod answers;
 mod encoding;
+mod founders;
 mod heartbeat;
 mod leader;
 mod log_store;
@@ -17,7 +18,8 @@ mod types;
 mod voter_simulation_tests;
 mod wire;
 
-pub(crate) use answers::{Request, parse_request};
+pub(crate) use answers::{Request, holds_answer, parse_request};
+pub(crate) use founders::{choose_founders, holders};
 pub(crate) use heartbeat::{BEAT, Heartbeats, answer_heartbeats};
 #[cfg(test)]
 pub(crate) use members::voters_wanted;

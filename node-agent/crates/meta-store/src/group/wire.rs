@@ -28,6 +28,7 @@ pub(super) const TRANSFER: Method = Method::control("/meta/transfer");
 pub(super) const INSTALL: Method = Method::control("/meta/install");
 pub(super) const PROPOSE: Method = Method::control("/meta/propose");
 pub(super) const READ_INDEX: Method = Method::control("/meta/read-index");
+pub(super) const HOLDS: Method = Method::control("/meta/holds");
 pub(crate) const SNAPSHOT: Method = Method::bulk("/meta/snapshot");
 
 /// Version of all messages here.

@@ -4,6 +4,7 @@ use grid_types::{BucketId, COMMAND_BYTES_MAX, ErrorCode, OpId, ShardId, Timestam
 use serde::{Deserialize, Serialize};
 
 use super::error::{Refusal, StateError};
+use crate::peers::VoterNumber;
 use crate::root::RecordWrite;
 use crate::{Command, Outcome};
 
@@ -59,6 +60,8 @@ pub(crate) enum SplitCommand {
     Commit { child: ShardId },
     /// Delete up to so many keys that are no longer owned.
     Sweep { keys_max: u32 },
+    /// These found the child's group, unless it was decided before.
+    Found { child: ShardId, founders: Vec<VoterNumber> },
 }
 
 /// What a proposal did.

@@ -18,6 +18,7 @@ use super::proposal::{Answer, SplitCommand};
 use super::range::ShardRange;
 use super::row::{self, Table};
 use super::writer::{Limits, Writer, set_meta};
+use crate::peers::VoterNumber;
 
 /// Keys copied under one hold of the writer: about 5 ms.
 pub(crate) const COPY_KEYS_MAX: usize = 64;
@@ -37,6 +38,9 @@ pub(crate) struct SplitState {
     pub end: Option<Vec<u8>>,
     /// The child owns its range; what is left here is to be swept.
     pub committed: bool,
+    /// Who votes first on the child; nobody while that is undecided. A row of its own.
+    #[serde(skip)]
+    pub founders: Vec<VoterNumber>,
 }
 
 impl SplitState {
@@ -566,6 +570,7 @@ impl Writer {
                     at: at.clone(),
                     end: self.range.end.clone(),
                     committed: false,
+                    founders: Vec::new(),
                 };
                 self.set_split(Some(split))?;
                 Ok(Answer::Done)
@@ -584,7 +589,20 @@ impl Writer {
             },
             SplitCommand::Commit { child } => self.commit_split(*child),
             SplitCommand::Sweep { keys_max } => self.sweep(*keys_max),
+            SplitCommand::Found { child, founders } => self.decide_founders(*child, founders),
         }
+    }
+
+    /// The first word counts: two sets of founders could both be majorities of their own.
+    fn decide_founders(&mut self, child: ShardId, founders: &[VoterNumber]) -> Result<Answer, CommandError> {
+        let split = self.split.clone().filter(|split| split.child == child && split.committed);
+        let Some(split) = split else {
+            return Err(refuse(ErrorCode::Conflict, format!("shard {child} was not handed over just now")));
+        };
+        if split.founders.is_empty() {
+            self.set_split(Some(SplitState { founders: founders.to_vec(), ..split }))?;
+        }
+        Ok(Answer::Done)
     }
 
     fn commit_split(&mut self, child: ShardId) -> Result<Answer, CommandError> {

@@ -90,6 +90,7 @@ const META_MEMBERSHIP: &str = "membership";
 const META_RANGE: &str = "range";
 const META_LIMITS: &str = "limits";
 const META_SPLIT: &str = "split";
+const META_FOUNDERS: &str = "founders";
 
 pub(super) fn meta<T: DeserializeOwned>(
     connection: &Connection,
@@ -120,7 +121,9 @@ pub(super) fn range_of(connection: &Connection) -> Result<ShardRange, StateError
 
 /// The split that is under way, as this connection's snapshot sees it.
 pub(super) fn split_of(connection: &Connection) -> Result<Option<SplitState>, StateError> {
-    Ok(meta::<Option<SplitState>>(connection, META_SPLIT)?.flatten())
+    let split = meta::<Option<SplitState>>(connection, META_SPLIT)?.flatten();
+    let founders = meta(connection, META_FOUNDERS)?.unwrap_or_default();
+    Ok(split.map(|split| SplitState { founders, ..split }))
 }
 
 /// How far the file has come, as this connection's snapshot sees it.
@@ -298,8 +301,13 @@ impl Writer {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         set_meta(&self.connection, META_APPLIED, &applied)?;
         self.connection.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([META_MEMBERSHIP])?;
-        if self.split.as_ref().is_some_and(|split| !split.committed) {
-            self.set_split(None)?;
+        match self.split.take() {
+            // Whoever was to found the child is not of the grid that this is for.
+            Some(split) if split.committed => {
+                self.set_split(Some(SplitState { founders: Vec::new(), ..split }))?
+            }
+            Some(_) => self.set_split(None)?,
+            None => {}
         }
         self.connection.execute_batch("COMMIT")?;
         self.applied = applied;
@@ -308,6 +316,8 @@ impl Writer {
 
     pub(super) fn set_split(&mut self, split: Option<SplitState>) -> Result<(), StateError> {
         set_meta(&self.connection, META_SPLIT, &split)?;
+        let founders = split.as_ref().map_or(&[][..], |split| &split.founders);
+        set_meta(&self.connection, META_FOUNDERS, &founders)?;
         self.split = split;
         Ok(())
     }

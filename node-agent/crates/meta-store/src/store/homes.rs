@@ -168,10 +168,11 @@ impl Homes {
         self.snapshots.remove_group(shard)
     }
 
-    /// Is there anything of this shard here?
-    pub(super) fn holds(&self, shard: ShardId) -> bool {
-        !self.snapshots(shard).is_empty()
-            || self.storage(shard).is_ok_and(|(_, storage)| storage.exists().unwrap_or(false))
+    /// Is there a replica of this shard here? `ran`: the log knows it. A file by itself is none: a split makes it before
+    /// the child has its range.
+    pub(super) fn holds(&self, shard: ShardId, ran: bool) -> bool {
+        let is_file = || self.storage(shard).is_ok_and(|(_, storage)| storage.exists().unwrap_or(false));
+        !self.snapshots(shard).is_empty() || ran && is_file()
     }
 
     /// Writes an image as a snapshot on every mirror. Blocks.

@@ -18,7 +18,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,8 +74,12 @@ struct Inner {
     map_changes: tokio::sync::RwLock<()>,
     peers: MetaPeers,
     heartbeats: Heartbeats,
+    /// Something may be missing here: look at once.
+    look_now: Arc<tokio::sync::Notify>,
     /// Held by whoever makes a child that was split off live on this node.
     births: tokio::sync::Mutex<()>,
+    /// Children for which this run rebuilt the parent's file.
+    remade: Mutex<BTreeSet<ShardId>>,
     buckets: BucketCache,
     readers: Readers,
     closed: AtomicBool,
@@ -186,7 +190,7 @@ impl MetaStore {
             tracing::warn!(%error, "mirrors of the metadata cannot be filled up now");
         }
         let inner = Inner::new(log, homes, config, clock, random, peers)?;
-        if inner.peers.is_alone() || inner.homes.holds(ShardId::ROOT) {
+        if inner.peers.is_alone() || inner.holds(ShardId::ROOT) {
             inner.start_group(ShardId::ROOT).await?;
         } else {
             // A join that was cut short.
@@ -204,7 +208,7 @@ impl MetaStore {
             inner.write_records(vec![range_record(FIRST_SHARD, &ShardRange::default())]).await?;
         }
         let mut shards = inner.map.read().shards();
-        shards.retain(|shard| inner.homes.holds(*shard));
+        shards.retain(|shard| inner.holds(*shard));
         let mut starting = tokio::task::JoinSet::new();
         for shard in shards {
             let inner = inner.clone();
@@ -256,14 +260,14 @@ impl MetaStore {
             .await?
         };
         let inner = Inner::new(log, homes, config, clock, random, peers)?;
-        if inner.homes.holds(ShardId::ROOT) {
+        if inner.holds(ShardId::ROOT) {
             inner.start_group(ShardId::ROOT).await?;
         } else {
             inner.join_shard(ShardId::ROOT).await?;
         }
         for (shard, range) in inner.known_ranges().await? {
             inner.map.write().insert(range.start, shard);
-            if inner.homes.holds(shard) {
+            if inner.holds(shard) {
                 inner.start_group(shard).await?;
             } else {
                 inner.join_shard(shard).await?;
@@ -493,8 +497,10 @@ impl Inner {
             map: RwLock::new(ShardMap::default()),
             map_changes: tokio::sync::RwLock::new(()),
             heartbeats: Heartbeats::new(peers.clone()),
+            look_now: Arc::default(),
             peers,
             births: tokio::sync::Mutex::new(()),
+            remade: Mutex::default(),
             buckets: BucketCache::default(),
             readers: Readers::start().map_err(io("start threads for reads"))?,
             closed: AtomicBool::new(false),
@@ -522,6 +528,17 @@ impl Inner {
         }
         let group = self.groups.read().get(&shard).cloned();
         group.ok_or_else(|| MetaError::Unavailable { shard, reason: "this node does not hold it".to_owned() })
+    }
+
+    /// Does this node have a replica of the shard on its drives?
+    fn holds(&self, shard: ShardId) -> bool {
+        self.homes.holds(shard, self.has_run(shard))
+    }
+
+    /// Did this node ever vote or store an entry in the shard's group?
+    fn has_run(&self, shard: ShardId) -> bool {
+        let log = self.log.group(shard).state();
+        log.last.is_some() || log.vote.is_some()
     }
 
     /// Starts the group of a shard whose file or snapshot copies exist.

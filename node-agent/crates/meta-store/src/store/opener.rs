@@ -5,11 +5,12 @@ use std::sync::Arc;
 use grid_types::ShardId;
 use parking_lot::Mutex;
 
+use super::FIRST_SHARD;
 use super::homes::{Homes, decode_head};
 use crate::MetaError;
 use crate::group::Opened;
 use crate::log::GroupLog;
-use crate::state::{ShardFile, Storage};
+use crate::state::{ShardFile, ShardRange, Storage};
 
 /// Files up to this size are checked whole before they serve (0.1 s); larger ones while they serve.
 pub(super) const CHECK_FIRST_BYTES_MAX: u64 = 64 << 20;
@@ -28,7 +29,7 @@ pub(super) fn open_shard(
     let (_, storage) = homes.storage(shard)?;
 
     if !rebuild && storage.exists().map_err(|error| error.of_shard(shard))? {
-        match reuse(homes, &storage, purged, state.last) {
+        match reuse(homes, shard, &storage, purged, state.last) {
             Ok(file) => return Ok(Opened { file: Arc::new(file), covered: Arc::new(Mutex::new(covered)) }),
             Err(reason) => {
                 tracing::error!(%shard, reason, "the metadata file is not used; it is rebuilt from snapshot and log");
@@ -59,6 +60,7 @@ pub(super) fn open_shard(
 /// The file as it is, if it is whole and the log goes on from where it stands.
 fn reuse(
     homes: &Arc<Homes>,
+    shard: ShardId,
     storage: &Storage,
     purged: Option<u64>,
     last: Option<u64>,
@@ -66,6 +68,9 @@ fn reuse(
     let small = storage.bytes().map_err(|error| error.to_string())? <= CHECK_FIRST_BYTES_MAX;
     let file = ShardFile::open(storage.clone(), homes.cache_bytes(), small, homes.clone())
         .map_err(|error| error.to_string())?;
+    if shard != FIRST_SHARD && file.range().map_err(|error| error.to_string())? == ShardRange::default() {
+        return Err("a split began it and did not hand its range over".to_owned());
+    }
     let applied = file.applied().map_err(|error| error.to_string())?.applied.index;
     if applied < purged {
         return Err(format!("it ends at entry {applied:?}, the log begins after {purged:?}"));

@@ -20,7 +20,9 @@ use super::leaders::{Leaders, Move};
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
 use crate::MetaError;
-use crate::group::{BEAT, Group, Led, Request, SNAPSHOT, answer_heartbeats, parse_request, voters_of};
+use crate::group::{
+    BEAT, Group, Led, Request, SNAPSHOT, answer_heartbeats, holds_answer, parse_request, voters_of,
+};
 use crate::root::RecordKind;
 use crate::state::{Action, CommandError, Proposal, ShardFile, ShardRange};
 
@@ -75,6 +77,14 @@ impl Service for MetaService {
                 Request::Propose(command) => {
                     let command = inner.restamped(shard, &command)?;
                     inner.group(shard)?.answer_proposal(command).await?
+                }
+                Request::Holds => {
+                    let held = inner.groups.read().contains_key(&shard);
+                    if !held {
+                        // It may have been split off a moment ago.
+                        inner.look_now.notify_one();
+                    }
+                    holds_answer(held)
                 }
                 Request::Install(leadership) => {
                     inner.group(shard)?;
@@ -287,7 +297,8 @@ impl Inner {
         let (file, _) = self.group(parent)?.file()?;
         let split = file.writer().split().cloned();
         match split.filter(|split| split.committed) {
-            Some(split) => self.ensure_born(parent, split.child).await,
+            Some(split) if self.is_left_out(&split) => self.fetch_or_bear(split.child).await,
+            Some(split) => self.live_child(parent, &split).await,
             None => Ok(()),
         }
     }
@@ -320,6 +331,10 @@ impl Inner {
             let reason = "this node's replica of its parent has not handed it over yet".to_owned();
             return Err(MetaError::Unavailable { shard, reason });
         }
+        self.fetch_or_bear(shard).await
+    }
+
+    async fn fetch_or_bear(&self, shard: ShardId) -> Result<(), MetaError> {
         if self.ensure_late_birth(shard).await? { Ok(()) } else { self.join_shard(shard).await }
     }
 
@@ -374,13 +389,14 @@ pub(super) async fn beat(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
 pub(super) async fn hold(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
     let (mut deletions, mut mapped) = (Vec::new(), None);
     let mut looked = tokio::time::Instant::now();
-    let mut leaders = match inner.upgrade() {
-        Some(inner) => Leaders::new(inner.peers.me(), inner.config.leader_settle),
+    let (mut leaders, look_now) = match inner.upgrade() {
+        Some(inner) => (Leaders::new(inner.peers.me(), inner.config.leader_settle), inner.look_now.clone()),
         None => return,
     };
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = look_now.notified() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let Some(inner) = inner.upgrade() else { return };

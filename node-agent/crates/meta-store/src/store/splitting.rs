@@ -3,6 +3,8 @@
 //! Each step is derived from what is stored, so that whoever comes after a crash goes on where the last one stood. From
 //! the hand-over until the map names the child nobody owns the child's range: its requests are asked again meanwhile,
 //! and the bucket protocols wait (`map_changes`).
+//!
+//! Who votes first on the child is written down in its parent once they hold it (`group::founders`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use grid_types::ShardId;
 use super::routing::range_record;
 use super::{Inner, MetaStore, blocking};
 use crate::MetaError;
-use crate::group::Group;
+use crate::group::{Group, choose_founders, holders};
 use crate::root::{Expect, RecordKind, RecordWrite};
 use crate::state::{Action, Answer, ShardFile, ShardRange, SplitCommand, SplitState};
 
@@ -24,6 +26,8 @@ const FIRST_FREE_SHARD: u64 = 2;
 const SWEEP_KEYS_MAX: u32 = 256;
 /// Pause between batches, so that clients get the writer in between.
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
+/// Between two questions who holds a child.
+const HOLDERS_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before a failed step is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -172,10 +176,10 @@ impl Inner {
     async fn try_hand_over(self: &Arc<Self>, shard: ShardId, child: ShardId) -> Result<(), MetaError> {
         // A repeat is answered and changes nothing.
         self.propose_named(shard, Action::Split(SplitCommand::Commit { child })).await?;
-        self.ensure_born(shard, child).await?;
+        self.live_child(shard, &self.split_of_child(shard, child).await?).await?;
         if !self.peers.is_alone() {
-            // The same nodes that hold the parent hold the child; each makes its own from its parent.
-            self.group(child)?.found(self.group(shard)?.voters()?).await?;
+            let split = self.decide_founders(shard, child).await?;
+            self.live_child(shard, &split).await?;
         }
         let left = self.ask_named(shard, |view| view.range()).await?;
         let right = self.ask_named(child, |view| view.range()).await?;
@@ -183,6 +187,58 @@ impl Inner {
         self.map.write().insert(right.start.clone(), child);
         tracing::info!(%shard, %child, "a metadata shard was split");
         Ok(())
+    }
+
+    async fn split_of_child(&self, shard: ShardId, child: ShardId) -> Result<SplitState, MetaError> {
+        let split = self.split_state(shard).await?.filter(|split| split.child == child);
+        let over = || MetaError::Unavailable { shard: child, reason: "its split is over".to_owned() };
+        split.ok_or_else(over)
+    }
+
+    /// Writes down in the parent who founds the child, once enough nodes hold it; whoever decides first counts.
+    async fn decide_founders(&self, shard: ShardId, child: ShardId) -> Result<SplitState, MetaError> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let split = self.split_of_child(shard, child).await?;
+            if !split.founders.is_empty() {
+                return Ok(split);
+            }
+            let mut holders = holders(&self.peers, child).await;
+            // Fails where the store is closed.
+            self.group(child)?;
+            holders.insert(self.peers.me());
+            let voters = self.group(shard)?.voters()?;
+            match choose_founders(&voters, &holders, &self.peers.members(), began.elapsed()) {
+                Some(founders) => {
+                    let founders = founders.into_iter().collect();
+                    self.propose_named(shard, Action::Split(SplitCommand::Found { child, founders })).await?;
+                }
+                None => tokio::time::sleep(HOLDERS_PAUSE).await,
+            }
+        }
+    }
+
+    /// Sees that the child that was handed over lives here, and has its first voters once they are known.
+    pub(super) async fn live_child(&self, shard: ShardId, split: &SplitState) -> Result<(), MetaError> {
+        if self.is_left_out(split) {
+            let reason = "other nodes founded it; this one fetches it".to_owned();
+            return Err(MetaError::Unavailable { shard: split.child, reason });
+        }
+        self.ensure_born(shard, split.child).await?;
+        if split.founders.contains(&self.peers.me()) {
+            // Each of them may: all begin with the same entry.
+            self.group(split.child)?.found(split.founders.iter().copied().collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Was the child founded without this node, which has nothing of it? Then it comes from those that have it: this
+    /// node's replica of the parent may go on from a snapshot behind the hand-over and cannot make it.
+    pub(super) fn is_left_out(&self, split: &SplitState) -> bool {
+        !split.founders.is_empty()
+            && !split.founders.contains(&self.peers.me())
+            && !self.groups.read().contains_key(&split.child)
+            && !self.holds(split.child)
     }
 
     /// Sees that the child lives here.
@@ -232,8 +288,11 @@ impl Inner {
         if born {
             return Ok(());
         }
-        // The parent's log still holds the hand-over: applying it again makes the child anew.
-        group.report_damage("the file of a shard that was split off is lost");
+        // The parent's log still holds the hand-over: applying it again makes the child anew. Once is enough: where it goes
+        // on from another node's snapshot, the hand-over may lie in that.
+        if self.remade.lock().insert(child) {
+            group.report_damage("the file of a shard that was split off is lost");
+        }
         Err(MetaError::Unavailable { shard: child, reason: "it is made anew from its parent".to_owned() })
     }
 
@@ -244,8 +303,7 @@ impl Inner {
         if self.groups.read().contains_key(&child) {
             return Ok(true);
         }
-        let ran = self.log.group(child).state();
-        if ran.last.is_some() || ran.vote.is_some() {
+        if self.has_run(child) {
             return Ok(false);
         }
         let parents: Vec<Group> = self.groups.read().values().cloned().collect();

@@ -7,6 +7,7 @@ mod fixture;
 mod grid;
 mod grid_tests;
 mod heartbeat_tests;
+mod late_voter_tests;
 mod leader_tests;
 mod lifecycle_tests;
 mod power_cut_tests;

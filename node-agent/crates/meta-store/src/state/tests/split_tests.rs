@@ -263,3 +263,21 @@ fn what_is_on_a_drive_is_read_on_from_another_replica() {
         assert_eq!(seen, left, "pages of {page}");
     }
 }
+
+#[test]
+fn the_first_founders_of_a_child_are_the_only_ones() {
+    let mut machine = Machine::with_bucket(1);
+    let found =
+        |founders: &[u64]| Action::Split(SplitCommand::Found { child: CHILD, founders: founders.to_vec() });
+    machine.run(prepare("20")).unwrap();
+    let early = machine.run(found(&[1, 2]));
+    assert_eq!(early.map_err(|refusal| refusal.code), Err(ErrorCode::Conflict), "nothing was handed over");
+    machine.run(COMMIT).unwrap();
+    for founders in [[1, 2], [2, 3]] {
+        assert_eq!(machine.run(found(&founders)), Ok(Answer::Done));
+        let kept = machine.ask(|view| view.split()).unwrap().unwrap();
+        assert!(kept.committed && kept.founders == [1, 2]);
+    }
+    machine.run(Action::Split(SplitCommand::Sweep { keys_max: 10 })).unwrap();
+    assert_eq!(machine.ask(|view| view.split()).unwrap(), None);
+}

@@ -36,7 +36,7 @@ pub fn spdx(name: &str, board: &Board, lock: &Lock) -> Result<String, Failure> {
             "licenseConcluded": "NOASSERTION",
             "licenseDeclared": "NOASSERTION",
             "copyrightText": "NOASSERTION",
-            "comment": "licence text: licences/ on the first partition",
+            "comment": "licence text: LICENCES.txt on the first partition",
             "filesAnalyzed": false,
         }));
     }

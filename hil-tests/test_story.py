@@ -11,7 +11,7 @@ from wires import address_in, hosts
 BOARD = "qemu-virt-arm64"
 GUESTS = 4
 FOUND = 'profile = "ec:2+2"\n[admin]\ntls = "off"\n[board]\nfound = true\n'
-READY = r"shoal: (ready: S3 at http://10\.73\..*)"
+READY = r"shoal: (ready: S3 at http://10\.73\.0\.\d+:)"
 WRITERS = 3
 # Written before the cut, and as many more while the power is away.
 OBJECTS_BEFORE, OBJECTS_AFTER = 6, 12

@@ -70,6 +70,11 @@ image-lock:
     cargo build --locked --profile {{profile}} -p image
     target/{{profile}}/shoal-image lock
 
+# Runs a board's image in QEMU: its console here, S3 at a port of this computer.
+boot board:
+    cargo build --locked --profile {{profile}} -p image
+    SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run boot {{board}}
+
 # Boards from the card to S3, in QEMU with the images that were built, and real ones where SHOAL_HIL_BOARDS describes them.
 hil *options: build
     cargo build --locked --profile {{profile}} -p image

@@ -24,11 +24,12 @@ class Serial:
             self.changed.notify_all()
 
     def wait_for(self, pattern, after=0, patience=PATIENCE):
-        """The match of `pattern` behind position `after`; fails with the end of what was said instead."""
+        """The match of `pattern` in whole lines behind position `after`; fails with the end of what was said instead."""
         until = time.monotonic() + patience
         with self.changed:
             while True:
-                found = re.compile(pattern, re.MULTILINE).search(self.text, after)
+                whole = self.text.rfind("\n") + 1
+                found = re.compile(pattern, re.MULTILINE).search(self.text, after, whole)
                 if found:
                     return found
                 left = until - time.monotonic()

@@ -27,9 +27,11 @@ def boards(tmp_path):
 @pytest.fixture
 def wires(tmp_path):
     """A bridge with DHCP on a network of its own."""
-    lacking = wiring.hosts.why_not() or (None if shutil.which("dnsmasq") else "`dnsmasq` is missing")
+    if not shutil.which("dnsmasq"):
+        pytest.fail("`dnsmasq` is missing: .ci/setup with SHOAL_SETUP=test brings it")
+    lacking = wiring.why_not()
     if lacking:
-        pytest.fail(lacking)
+        pytest.skip(lacking)
     wiring.hosts.sweep()
     made = wiring.Wires(tmp_path)
     yield made

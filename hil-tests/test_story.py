@@ -5,8 +5,10 @@ import pathlib
 import threading
 import time
 
+import pytest
+
 from board import PATIENCE, Keys, client
-from wires import address_in, hosts
+from wires import Grid, address_in, hosts
 
 BOARD = "qemu-virt-arm64"
 GUESTS = 4
@@ -52,7 +54,7 @@ class Writers:
             thread.join()
 
 
-def test_boards_with_one_ticket_become_a_grid_and_one_loses_power(boards, wires):
+def test_boards_with_one_ticket_become_a_grid_and_one_loses_power(boards, wires, false_grid):
     shoal = pathlib.Path(os.environ["SHOAL_BIN"]).absolute()
     first = boards(BOARD, network=wires.tap())
     first.put_on_card("shoal.toml", FOUND)
@@ -99,6 +101,16 @@ def test_boards_with_one_ticket_become_a_grid_and_one_loses_power(boards, wires)
     stranger.serial.wait_for("shoal: the agent ended")
     assert command("node", "list").count("10.73.0.") == GUESTS
     assert wrong in stranger_card(stranger), "a ticket that did not work stays where its owner can look at it"
+    assert len(false_grid.nodes[0].nodes()) == 1, "a board joined the grid that it had no ticket of"
+
+
+@pytest.fixture
+def false_grid(wires, tmp_path):
+    """Another grid on the same wire, which answers whoever looks for one."""
+    made = Grid(wires.network, tmp_path / "false")
+    made.add()
+    yield made
+    made.close()
 
 
 def stranger_card(board):

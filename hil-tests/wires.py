@@ -1,5 +1,5 @@
-"""A bridge in a network namespace for guests, with a DHCP server and a host for clients on it. The namespaces are those of
-node-agent/tests/grid."""
+"""A bridge in a network namespace for guests, with a DHCP server and a host for clients on it. The namespaces, and
+grids of processes in them, are those of node-agent/tests/grid."""
 
 import pathlib
 import re
@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "node-agent/tests/grid"))
 
 import hosts  # noqa: E402
+from grid import Grid  # noqa: E402
 
 SERVER = 1  # 10.73.0.1 gives addresses; its host is where clients are
 FIRST, LAST = 100, 200
@@ -53,3 +54,13 @@ class Wires:
 def address_in(line):
     """The address in `ready: S3 at http://10.73.0.123:9000`."""
     return re.search(r"http://(10\.73\.0\.\d+):", line).group(1)
+
+
+def why_not():
+    """Why boards cannot be put on a bridge here, or None where they can."""
+    if not pathlib.Path("/dev/net/tun").exists():
+        return "this kernel has no taps (/dev/net/tun)"
+    return hosts.why_not()
+
+
+__all__ = ["Grid", "Wires", "address_in", "hosts", "why_not"]

@@ -77,8 +77,10 @@ class Keys:
         self.access, self.secret, self.operator = said("access key"), said("secret key"), said("operator key")
 
 
-def client(endpoint, keys):
-    config = Config(retries={"max_attempts": 8, "mode": "standard"}, s3={"addressing_style": "path"})
+def client(endpoint, keys, attempts=8):
+    config = Config(
+        retries={"max_attempts": attempts, "mode": "standard"}, s3={"addressing_style": "path"}, read_timeout=30
+    )
     return boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1", config=config,
         aws_access_key_id=keys.access, aws_secret_access_key=keys.secret,

@@ -1,9 +1,28 @@
+import random
 import shutil
 
 import pytest
 
 import qemu
 import wires as wiring
+
+
+def pytest_addoption(parser):
+    parser.addoption("--cuts", type=int, default=3, help="power cuts of one board")
+    parser.addoption("--seed", type=int, default=None, help="of the moments of power cuts; each run prints its own")
+
+
+@pytest.fixture
+def cuts(request):
+    return request.config.getoption("--cuts")
+
+
+@pytest.fixture
+def seed(request):
+    given = request.config.getoption("--seed")
+    chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
+    print(f"seed {chosen} (again: --seed {chosen})")
+    return chosen
 
 
 @pytest.fixture

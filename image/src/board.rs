@@ -226,7 +226,9 @@ impl Board {
     pub fn packages(&self) -> Vec<&str> {
         let firmware = self.emulator.iter().filter_map(|emulator| emulator.firmware.as_ref());
         let mut packages: Vec<&str> = std::iter::once(self.kernel.package.as_str())
-            .chain(self.files.iter().chain(&self.boot.files).chain(firmware).map(|file| file.package.as_str()))
+            .chain(
+                self.files.iter().chain(&self.boot.files).chain(firmware).map(|file| file.package.as_str()),
+            )
             .collect();
         packages.sort_unstable();
         packages.dedup();

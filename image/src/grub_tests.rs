@@ -45,8 +45,10 @@ root=hd0,msdos1
     String::from_utf8(output.stdout).expect("text")
 }
 
-const A: &str = "linux (hd0,msdos2)/kernel one two shoal.slot=a shoal.fallback=\ninitrd (hd0,msdos2)/initramfs\n";
-const B: &str = "linux (hd0,msdos3)/kernel one two shoal.slot=b shoal.fallback=\ninitrd (hd0,msdos3)/initramfs\n";
+const A: &str =
+    "linux (hd0,msdos2)/kernel one two shoal.slot=a shoal.fallback=\ninitrd (hd0,msdos2)/initramfs\n";
+const B: &str =
+    "linux (hd0,msdos3)/kernel one two shoal.slot=b shoal.fallback=\ninitrd (hd0,msdos3)/initramfs\n";
 const A_INSTEAD: &str =
     "linux (hd0,msdos2)/kernel one two shoal.slot=a shoal.fallback=1\ninitrd (hd0,msdos2)/initramfs\n";
 

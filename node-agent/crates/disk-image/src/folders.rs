@@ -51,7 +51,10 @@ pub fn mend<T: Read + Write + Seek>(disk: &mut T, path: &[&str]) -> io::Result<(
     }
     let [_, mut own, _, mut up] = entries;
     if own[..NAME_BYTES] != short_name(".") || up[..NAME_BYTES] != short_name("..") {
-        return Err(io::Error::other(format!("the folder {} begins otherwise than was expected", path.join("/"))));
+        return Err(io::Error::other(format!(
+            "the folder {} begins otherwise than was expected",
+            path.join("/")
+        )));
     }
     set_cluster(&mut own, cluster);
     set_cluster(&mut up, if above == shape.top { 0 } else { above });

@@ -56,7 +56,7 @@ release:
     cargo build --locked --release -p node-agent
     ls -l target/release/shoal
 
-# The static agent for boards: `just cross aarch64` or `just cross armv7`. Lands in target/cross.
+# The static agent for boards: `just cross aarch64`, `armv7` or `x86_64`. Lands in target/cross.
 cross target profile="board":
     cross-toolchains/build {{target}} {{profile}}
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import tomllib
+import zlib
 
 from board import Board, Serial
 
@@ -18,6 +19,10 @@ SHOAL_IMAGE = TOP / os.environ.get("SHOAL_IMAGE_BIN", "target/ci/shoal-image")
 CARD_BYTES = 2 << 30
 DRIVE_BYTES = 4 << 30
 MTOOLS_BOOT = "@@1M"
+MTOOLS_SLOT = {"a": "@@65M", "b": "@@161M"}
+# docs/formats/card.md, "Boot state".
+GRUB_STATE, GRUB_STATE_BYTES = "EFI/debian/grubenv", 1024
+U_BOOT_STATE_AT, U_BOOT_STATE_BYTES = (512 << 10, 516 << 10), 512
 OFF_PATIENCE = 90
 
 
@@ -39,6 +44,8 @@ class QemuBoard(Board):
         self.name, self.folder, self.number = name, pathlib.Path(folder), number
         self.folder.mkdir(parents=True, exist_ok=True)
         self.emulator = json.loads(shoal_image("emulator", name))
+        program = self.emulator["program"]
+        assert shutil.which(program), f"{program} is not installed: README.md says which package has it"
         self.card = self.folder / "card.img"
         self.drives = [self.folder / f"drive-{index}.img" for index in range(drives)]
         self.flash()
@@ -65,8 +72,9 @@ class QemuBoard(Board):
         command = [*self.prefix, self.emulator["program"], *self.emulator["arguments"]]
         command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none"]
         command += ["-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
-        if self.emulator["firmware"]:
-            command += ["-bios", self.emulator["firmware"]]
+        if firmware := self.emulator["firmware"]:
+            flash = ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware}"]
+            command += flash if self.emulator["firmware_as"] == "flash" else ["-bios", firmware]
         for index, path in enumerate([self.card, *self.drives]):
             command += ["-drive", f"if=none,id=disk{index},format=raw,discard=unmap,file={path}"]
             command += ["-device", f"virtio-blk-pci,drive=disk{index}" + (",bootindex=0" if index == 0 else "")]
@@ -119,6 +127,24 @@ class QemuBoard(Board):
             ["mtype", "-i", f"{self.card}{MTOOLS_BOOT}", f"::{name}"], capture_output=True, text=True
         )
         return read.stdout.replace("\r", "") if read.returncode == 0 else None
+
+    def set_boot_state(self, **variables):
+        """As an update would, while the power is off: `slot`, `trial`, `tries`."""
+        if self.read_from_card(GRUB_STATE) is not None:
+            lines = "".join(f"{name}={value}\n" for name, value in variables.items())
+            text = ("# GRUB Environment Block\n" + lines).ljust(GRUB_STATE_BYTES, "#")
+            return self.put_on_card(GRUB_STATE, text)
+        text = b"".join(f"{name}={value}\0".encode() for name, value in variables.items())
+        text = text.ljust(U_BOOT_STATE_BYTES - 4, b"\0")
+        with open(self.card, "r+b") as card:
+            for at in U_BOOT_STATE_AT:
+                card.seek(at)
+                card.write(zlib.crc32(text).to_bytes(4, "little") + text)
+
+    def empty_slot(self, slot):
+        """Its kernel is gone, while the power is off."""
+        assert self.process is None, "the card is in the board"
+        subprocess.run(["mdel", "-i", f"{self.card}{MTOOLS_SLOT[slot]}", "::kernel"], check=True)
 
 
 def tested_boards():

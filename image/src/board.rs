@@ -112,6 +112,9 @@ pub struct Kernel {
 pub struct Boot {
     /// What finds the slot.
     pub method: Method,
+    /// Files of packages on volume SHOAL, for the firmware to find.
+    #[serde(default)]
+    pub files: Vec<PackageFile>,
     /// Where the boot script loads things: hexadecimal addresses by name.
     #[serde(default)]
     pub addresses: BTreeMap<String, String>,
@@ -123,6 +126,8 @@ pub struct Boot {
 pub enum Method {
     /// U-Boot runs `boot.scr` of the first partition.
     UBootScript,
+    /// EFI firmware starts Debian's GRUB, one of `[[boot.files]]`, which reads `EFI/debian/grub.cfg` of the first partition.
+    Grub,
 }
 
 /// What the agent as init must know of the hardware.
@@ -137,7 +142,7 @@ pub struct Init {
     pub real_time_clock: bool,
 }
 
-/// A file of a package in the initramfs.
+/// A file of a package, and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageFile {
@@ -145,7 +150,7 @@ pub struct PackageFile {
     pub package: String,
     /// Path in the package, without the first slash.
     pub from: String,
-    /// Path in the initramfs; the same where it is not said.
+    /// Path where it goes; the same where it is not said.
     #[serde(default)]
     pub to: Option<String>,
 }
@@ -161,6 +166,20 @@ pub struct Emulator {
     /// Firmware: package and path in it.
     #[serde(default)]
     pub firmware: Option<PackageFile>,
+    /// How the machine gets the firmware.
+    #[serde(default)]
+    pub firmware_as: FirmwareAs,
+}
+
+/// How a machine of QEMU gets its firmware.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirmwareAs {
+    /// `-bios`
+    #[default]
+    Bios,
+    /// Flash memory that cannot be written.
+    Flash,
 }
 
 /// Why a board cannot be read.
@@ -207,7 +226,9 @@ impl Board {
     pub fn packages(&self) -> Vec<&str> {
         let firmware = self.emulator.iter().filter_map(|emulator| emulator.firmware.as_ref());
         let mut packages: Vec<&str> = std::iter::once(self.kernel.package.as_str())
-            .chain(self.files.iter().chain(firmware).map(|file| file.package.as_str()))
+            .chain(
+                self.files.iter().chain(&self.boot.files).chain(firmware).map(|file| file.package.as_str()),
+            )
             .collect();
         packages.sort_unstable();
         packages.dedup();

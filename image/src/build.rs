@@ -19,7 +19,7 @@ use crate::documents;
 use crate::initramfs::{self, read};
 use crate::keys::{Signer, TRUSTED_VARIABLE};
 use crate::packages::Packages;
-use crate::{Failure, uboot};
+use crate::{Failure, grub, uboot};
 
 /// Of the finished image; the image is read once more than that by whoever flashes it.
 const ZSTD_LEVEL: i32 = 10;
@@ -45,6 +45,9 @@ pub struct Build {
     plain: bool,
 }
 
+/// Slot a is known to work, none is under trial.
+const FIRST_STATE: [(&str, &str); 3] = [("slot", "a"), ("trial", ""), ("tries", "0")];
+
 /// A file of a volume.
 type Content = (String, Vec<u8>);
 
@@ -64,7 +67,7 @@ impl Build {
         let half = self.out.join(format!("shoal-{}.img.half", self.board));
         let _ = std::fs::remove_file(&half);
         eprintln!("writing {}", path.display());
-        write_card(&half, &boot, &slot)?;
+        write_card(&half, &board, &boot, &slot)?;
         std::fs::rename(&half, &path)?;
         let spdx = documents::spdx(&self.board, &board, packages.lock())?;
         std::fs::write(path.with_extension("spdx.json"), spdx)?;
@@ -120,10 +123,7 @@ impl Build {
         let mut files = vec![
             ("kernel".to_owned(), kernel),
             ("initramfs".to_owned(), initramfs::build(&parts, packages)?),
-            (
-                "command_line.env".to_owned(),
-                format!("command_line={}\n", board.kernel.command_line).into_bytes(),
-            ),
+            ("command_line.env".to_owned(), command_line(board)?),
         ];
         for tree in &board.kernel.device_trees {
             files.push((format!("dtb-{}", file_name(tree)), read(&device_tree(&root, tree)?)?));
@@ -145,7 +145,16 @@ impl Build {
 
 /// 64-bit ARM kernels come unpacked; U-Boot reads a packed one from a card in half the time.
 fn packed(board: &Board) -> bool {
-    board.architecture == Architecture::Arm64
+    board.architecture == Architecture::Arm64 && board.boot.method == Method::UBootScript
+}
+
+/// In the form that the slot's boot loader reads.
+fn command_line(board: &Board) -> Result<Vec<u8>, Failure> {
+    let line = &board.kernel.command_line;
+    match board.boot.method {
+        Method::UBootScript => Ok(format!("command_line={line}\n").into_bytes()),
+        Method::Grub => Ok(grub::block(&[("command_line", line)])?),
+    }
 }
 
 fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failure> {
@@ -156,6 +165,19 @@ fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failur
             let script = uboot::script(&board.boot.addresses, packed(board), tree.as_deref())?;
             files.push(("boot.scr".to_owned(), uboot::wrap(&script)));
         }
+        Method::Grub => {
+            if !board.boot.addresses.is_empty() {
+                return Err("`[boot.addresses]` is for U-Boot: GRUB finds its own".into());
+            }
+            let path = |name: &str| format!("{}/{name}", grub::FOLDER);
+            files.push((path(grub::SCRIPT_FILE), grub::script().into_bytes()));
+            files.push((path(grub::STATE_FILE), grub::block(&FIRST_STATE)?));
+        }
+    }
+    for file in &board.boot.files {
+        let root = packages.unpacked(&file.package, board.architecture)?;
+        let to = file.to.as_ref().unwrap_or(&file.from);
+        files.push((to.clone(), read(&initramfs::resolved(&root, &file.from)?)?));
     }
     let mut licences = format!("Shoal\n\n{}", include_str!("../../LICENSE"));
     for package in board.packages() {
@@ -178,7 +200,7 @@ fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failur
     Ok(files)
 }
 
-fn write_card(path: &Path, boot: &[Content], slot: &[Content]) -> Result<(), Failure> {
+fn write_card(path: &Path, board: &Board, boot: &[Content], slot: &[Content]) -> Result<(), Failure> {
     let mut card = File::options().read(true).write(true).create_new(true).open(path)?;
     card.set_len(IMAGE_BYTES)?;
     // From the content, so that two images differ and one image is always the same.
@@ -190,9 +212,10 @@ fn write_card(path: &Path, boot: &[Content], slot: &[Content]) -> Result<(), Fai
         table.add(index, partition)?;
     }
     table.write(&mut card)?;
-    for sector in uboot::STATE_SECTORS {
+    let u_boot = board.boot.method == Method::UBootScript;
+    for sector in uboot::STATE_SECTORS.into_iter().filter(|_| u_boot) {
         card.seek(SeekFrom::Start(sector * SECTOR_BYTES))?;
-        card.write_all(&uboot::state(&[("slot", "a"), ("trial", ""), ("tries", "0")]))?;
+        card.write_all(&uboot::state(&FIRST_STATE))?;
     }
     volume(&mut card, BOOT_AT, BOOT_BYTES, BOOT_LABEL, id, boot)?;
     for (number, (at, label)) in SLOT_AT.into_iter().zip(SLOT_LABELS).enumerate() {
@@ -229,7 +252,7 @@ fn kernel_of(root: &Path) -> Result<Vec<u8>, Failure> {
     read(&kernel.ok_or("the kernel's package holds no vmlinuz")?.path())
 }
 
-/// Volumes have no folders.
+/// Slots have no folders.
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }

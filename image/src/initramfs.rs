@@ -101,7 +101,7 @@ fn not_before(day: &str) -> Result<i64, Failure> {
 }
 
 /// Follows links inside the unpacked package, never out of it.
-fn resolved(root: &Path, path: &str) -> Result<PathBuf, Failure> {
+pub fn resolved(root: &Path, path: &str) -> Result<PathBuf, Failure> {
     let whole = root.join(path);
     let real = std::fs::canonicalize(&whole).map_err(|error| format!("{}: {error}", whole.display()))?;
     if !real.starts_with(std::fs::canonicalize(root)?) {

@@ -5,6 +5,7 @@ mod board;
 mod build;
 mod cpio;
 mod documents;
+mod grub;
 mod initramfs;
 mod keys;
 mod lock;
@@ -16,6 +17,8 @@ mod uboot;
 mod board_tests;
 #[cfg(test)]
 mod cpio_tests;
+#[cfg(test)]
+mod grub_tests;
 #[cfg(test)]
 mod modules_tests;
 #[cfg(test)]

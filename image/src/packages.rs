@@ -225,6 +225,7 @@ impl EmulatorCommand {
             "program": emulator.program,
             "arguments": emulator.arguments,
             "firmware": firmware,
+            "firmware_as": emulator.firmware_as,
         });
         println!("{told}");
         Ok(())

@@ -1,11 +1,14 @@
 //! FAT volumes: made with files in them, and changed file by file. What is written depends on the input alone: the volume id
 //! is given, and every time stamp is the first that FAT knows.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
+use std::rc::Rc;
 
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
 use crate::card::SECTOR_BYTES;
+use crate::folders::{self, FOLDER_NAME_LETTERS_MAX};
 
 /// Files that people edit on BOOT are small; more is a mistake, or an attack on the memory of a board.
 pub const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -34,29 +37,81 @@ pub fn format<T: Read + Write + Seek>(volume: &mut T, bytes: u64, label: &str, i
 
 /// A mounted volume.
 pub struct Volume<T: Read + Write + Seek> {
-    inner: FileSystem<T>,
+    inner: FileSystem<Shared<T>>,
+    disk: Shared<T>,
+}
+
+/// The bytes of a volume, for the library and for what mends its folders. Neither keeps any of them in memory.
+struct Shared<T>(Rc<RefCell<T>>);
+
+impl<T: Read> Read for Shared<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(buffer)
+    }
+}
+
+impl<T: Write> Write for Shared<T> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
+}
+
+impl<T: Seek> Seek for Shared<T> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.borrow_mut().seek(to)
+    }
 }
 
 impl<T: Read + Write + Seek> Volume<T> {
     /// Opens a volume that exists.
     pub fn open(volume: T) -> io::Result<Self> {
-        Ok(Self { inner: FileSystem::new(volume, FsOptions::new().update_accessed_date(false))? })
+        let disk = Shared(Rc::new(RefCell::new(volume)));
+        let options = FsOptions::new().update_accessed_date(false);
+        Ok(Self { inner: FileSystem::new(Shared(Rc::clone(&disk.0)), options)?, disk })
     }
 
-    /// Writes a file in the top folder, over one that is there. There are no others: what the library writes as the entries
-    /// `.` and `..` of a folder has long names, and checkers take that for damage.
-    pub fn write(&self, name: &str, mut content: impl Read) -> io::Result<u64> {
-        if name.is_empty() || name.contains('/') {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "files stand in the top folder and have a name",
-            ));
+    /// Writes a file, over one that is there. Folders of its path (`EFI/BOOT/BOOTX64.EFI`) are made where they lack; their
+    /// names have up to eight letters, digits, `_` or `-`.
+    pub fn write(&self, path: &str, mut content: impl Read) -> io::Result<u64> {
+        let (above, name) = path.rsplit_once('/').map_or((None, path), |(above, name)| (Some(above), name));
+        if name.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file has a name"));
         }
-        let mut file = self.inner.root_dir().create_file(name)?;
+        if let Some(above) = above {
+            self.make_folders(above)?;
+        }
+        let mut file = self.inner.root_dir().create_file(path)?;
         file.truncate()?;
         let written = io::copy(&mut content, &mut file)?;
         file.flush()?;
         Ok(written)
+    }
+
+    fn make_folders(&self, path: &str) -> io::Result<()> {
+        let names: Vec<&str> = path.split('/').collect();
+        if let Some(name) = names.iter().find(|name| !folders::fits(name)) {
+            let why = format!(
+                "a folder cannot be called `{name}`: 1 to {FOLDER_NAME_LETTERS_MAX} letters, digits, `_` or `-`"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        for depth in 1..=names.len() {
+            let root = self.inner.root_dir();
+            let path = names[..depth].join("/");
+            match root.open_dir(&path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    root.create_dir(&path)?;
+                    folders::mend(&mut *self.disk.0.borrow_mut(), &names[..depth])?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The content of a file; nothing where there is none.

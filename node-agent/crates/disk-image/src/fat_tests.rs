@@ -1,4 +1,5 @@
 use std::io::Cursor;
+use std::path::Path;
 use std::process::Command;
 
 use crate::Window;
@@ -59,12 +60,63 @@ fn a_full_volume_says_so_and_a_window_keeps_to_its_bytes() {
 }
 
 #[test]
-fn files_stand_in_the_top_folder() {
-    let mut disk = Cursor::new(made(&[]));
+fn folders_have_short_names_and_are_made_once() {
+    let mut disk = Cursor::new(made(&[("file", b"text")]));
     let volume = Volume::open(&mut disk).expect("opened");
-    for name in ["", "a/b", "/a"] {
-        let error = volume.write(name, &b"text"[..]).expect_err(name);
-        assert!(error.to_string().contains("top folder"), "{error}");
+    for (path, expected) in [
+        ("", "has a name"),
+        ("EFI/", "has a name"),
+        ("/a", "letters"),
+        ("a//b", "letters"),
+        ("../a", "letters"),
+        ("longer-than-eight/a", "letters"),
+        ("file/a", ""),
+    ] {
+        let error = volume.write(path, &b"text"[..]).expect_err(path);
+        assert!(error.to_string().contains(expected), "{path}: {error}");
+    }
+    for path in ["EFI/one", "efi/two", "EFI/BOOT/three"] {
+        volume.write(path, path.as_bytes()).expect("written");
+    }
+    assert_eq!(volume.names().expect("names"), ["file", "EFI"]);
+    assert_eq!(volume.read("EFI/two").expect("read").as_deref(), Some(&b"efi/two"[..]));
+    assert!(volume.wipe("EFI/BOOT/three").expect("wiped"));
+    assert_eq!(volume.read("EFI/BOOT/three").expect("read"), None);
+}
+
+/// Files in folders, one folder with more entries than a cluster holds, and names of both kinds.
+fn in_folders() -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = (0..40)
+        .map(|number| (format!("overlays/a long name {number}.dtbo"), vec![number as u8; 700]))
+        .collect();
+    files.push(("EFI/BOOT/BOOTX64.EFI".to_owned(), vec![7; 100_000]));
+    files.push(("EFI/debian/grub.cfg".to_owned(), b"echo hello\n".to_vec()));
+    // More names in the top folder than one cluster holds stand before the last folder.
+    files.extend((0..20).map(|number| (format!("file {number}.txt"), b"text".to_vec())));
+    files.push(("late/er/still".to_owned(), b"deep".to_vec()));
+    files
+}
+
+#[test]
+fn files_in_folders_give_the_same_bytes_and_satisfy_fsck_and_mtools() {
+    let files = in_folders();
+    let borrowed: Vec<(&str, &[u8])> =
+        files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
+    let disk = made(&borrowed);
+    assert!(disk == made(&borrowed), "the same files gave other bytes");
+    let volume = Volume::open(Cursor::new(disk.clone())).expect("opened");
+    for (path, content) in &files {
+        assert!(volume.read(path).expect("read").as_ref() == Some(content), "{path}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("volume");
+    std::fs::write(&path, disk).expect("written");
+    fsck(&path);
+    for (name, content) in &files {
+        let output = Command::new("mtype").arg("-i").arg(&path).arg(format!("::/{name}")).output();
+        let output = output.expect("mtype: install the package mtools");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(&output.stdout == content, "{name}");
     }
 }
 
@@ -75,9 +127,13 @@ fn fsck_agrees() {
     let path = folder.path().join("volume");
     std::fs::write(&path, made(&[("A long name.txt", b"text"), ("kernel", &[1; 3_000_000])]))
         .expect("written");
+    fsck(&path);
+}
+
+fn fsck(path: &Path) {
     let output = ["fsck.vfat", "/usr/sbin/fsck.vfat", "/sbin/fsck.vfat"]
         .iter()
-        .find_map(|program| Command::new(program).arg("-n").arg(&path).output().ok())
+        .find_map(|program| Command::new(program).arg("-n").arg(path).output().ok())
         .expect("fsck.vfat: install the package dosfstools");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

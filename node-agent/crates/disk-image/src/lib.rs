@@ -7,6 +7,7 @@
 
 pub mod card;
 pub mod fat;
+mod folders;
 pub mod manifest;
 pub mod seed;
 pub mod table;

@@ -70,7 +70,8 @@ class QemuBoard(Board):
     def power_on(self):
         assert self.process is None, "it is on already"
         command = [*self.prefix, self.emulator["program"], *self.emulator["arguments"]]
-        command += ["-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none"]
+        command += ["-nodefaults", "-display", "none", "-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line"]
+        command += ["-monitor", "none"]
         command += ["-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
         if firmware := self.emulator["firmware"]:
             flash = ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware}"]
@@ -82,7 +83,7 @@ class QemuBoard(Board):
         command += self.network + ["-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
         command += ["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
@@ -98,17 +99,27 @@ class QemuBoard(Board):
         self.process.wait()
         self.process = None
 
-    def press_power_button(self):
+    def _order(self, command, **arguments):
+        """Of QEMU itself."""
         with socket.socket(socket.AF_UNIX) as qmp:
             qmp.connect(str(self.folder / "qmp"))
             lines = qmp.makefile("rw")
-            for command in ("qmp_capabilities", "system_powerdown"):
-                lines.write(json.dumps({"execute": command}) + "\n")
+            for order in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                lines.write(json.dumps(order) + "\n")
                 lines.flush()
-                while "return" not in json.loads(lines.readline()):
-                    pass
+                while "return" not in (answer := json.loads(lines.readline())):
+                    assert "error" not in answer, answer
+
+    def press_power_button(self):
+        self._order("system_powerdown")
         self.process.wait(OFF_PATIENCE)
         self.process = None
+
+    def hang(self):
+        """The kernel stops for good, if `let_it_hang` was called before: a break on the serial line, and what crashes Linux."""
+        self._order("chardev-send-break", id="line")
+        self.process.stdin.write(b"c")
+        self.process.stdin.flush()
 
     def close(self):
         if self.process:
@@ -140,6 +151,16 @@ class QemuBoard(Board):
             for at in U_BOOT_STATE_AT:
                 card.seek(at)
                 card.write(zlib.crc32(text).to_bytes(4, "little") + text)
+
+    def let_it_hang(self, slot):
+        """The kernel of a slot takes orders by the serial line and does not start anew after a crash; while the power is off."""
+        volume, name = f"{self.card}{MTOOLS_SLOT[slot]}", "::command_line.env"
+        text = subprocess.run(["mtype", "-i", volume, name], capture_output=True, text=True, check=True).stdout
+        length = len(text)
+        text = text.rstrip("#").replace("panic=5", "panic=0 sysrq_always_enabled")
+        assert "panic=0" in text, "the command line says what the kernel does after a crash"
+        padded = text.ljust(length, "#") if text.startswith("#") else text
+        subprocess.run(["mcopy", "-o", "-i", volume, "-", name], input=padded, text=True, check=True)
 
     def empty_slot(self, slot):
         """Its kernel is gone, while the power is off."""

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
+import qemu
 from board import Keys, client
-from qemu import tested_boards
 
-BOARDS = tested_boards() or ["qemu-virt-arm64"]
+BOARDS = qemu.tested_boards() or ["qemu-virt-arm64"]
 FOUND = "[board]\nfound = true\n"
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from qemu import tested_boards
+import qemu
 
-BOARDS = tested_boards() or ["qemu-virt-arm64"]
+BOARDS = qemu.tested_boards() or ["qemu-virt-arm64"]
 
 
 def started(slot):

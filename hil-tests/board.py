@@ -44,10 +44,13 @@ class Serial:
 
 
 class Board:
-    """What every back end gives; `serial` is a Serial, `s3` an endpoint that this host reaches."""
+    """What every back end gives; `serial` is a Serial, `s3` an endpoint that this host reaches, `found` the configuration of a
+    board that founds a grid."""
 
     serial: Serial
     s3: str
+    has_power_button = True
+    found = "[board]\nfound = true\n"
 
     def power_on(self):
         raise NotImplementedError

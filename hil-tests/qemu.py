@@ -11,6 +11,7 @@ import tomllib
 import zlib
 
 from board import Board, Serial
+from wires import TimeServer
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 IMAGES = TOP / "target/image"
@@ -24,6 +25,8 @@ MTOOLS_SLOT = {"a": "@@65M", "b": "@@161M"}
 GRUB_STATE, GRUB_STATE_BYTES = "EFI/debian/grubenv", 1024
 U_BOOT_STATE_AT, U_BOOT_STATE_BYTES = (512 << 10, 516 << 10), 512
 OFF_PATIENCE = 90
+# This computer, as QEMU's own network shows it to a guest.
+HOST_OF_GUESTS = "10.0.2.2"
 
 
 def free_port():
@@ -46,6 +49,7 @@ class QemuBoard(Board):
         self.emulator = json.loads(shoal_image("emulator", name))
         program = self.emulator["program"]
         assert shutil.which(program), f"{program} is not installed: README.md says which package has it"
+        self.has_power_button = self.has_pci
         self.card = self.folder / "card.img"
         self.drives = [self.folder / f"drive-{index}.img" for index in range(drives)]
         self.flash()
@@ -60,6 +64,10 @@ class QemuBoard(Board):
             network = (["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:9000"], [])
             self.s3 = f"http://127.0.0.1:{port}"
         self.network, self.prefix = network
+        self.time = None if self.emulator["real_time_clock"] else TimeServer(port=0)
+        if self.time:
+            host = f"{HOST_OF_GUESTS}:{self.time.address.split(':')[1]}"
+            self.found += f'[clock]\nsource = "proven"\nntp = ["{host}"]\n'
 
     def flash(self):
         """A fresh card; what was on it is gone."""
@@ -70,22 +78,44 @@ class QemuBoard(Board):
     def power_on(self):
         assert self.process is None, "it is on already"
         command = [*self.prefix, self.emulator["program"], *self.emulator["arguments"]]
-        command += ["-nodefaults", "-display", "none", "-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line"]
-        command += ["-monitor", "none"]
+        command += ["-nodefaults", "-display", "none", "-monitor", "none", "-chardev", "stdio,id=line,signal=off"]
         command += ["-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"]
         if firmware := self.emulator["firmware"]:
             flash = ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware}"]
-            command += flash if self.emulator["firmware_as"] == "flash" else ["-bios", firmware]
-        for index, path in enumerate([self.card, *self.drives]):
-            command += ["-drive", f"if=none,id=disk{index},format=raw,discard=unmap,file={path}"]
-            command += ["-device", f"virtio-blk-pci,drive=disk{index}" + (",bootindex=0" if index == 0 else "")]
+            ways = {"flash": flash, "bios": ["-bios", firmware], "kernel": ["-kernel", firmware]}
+            command += ways[self.emulator["firmware_as"]]
+        if tree := self.emulator["device_tree"]:
+            command += ["-dtb", self._device_tree(tree)]
         mac = f"52:54:00:5a:{self.number:02x}:01"
-        command += self.network + ["-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
-        command += ["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]
+        if self.has_pci:
+            command += ["-serial", "chardev:line"]
+            for index, path in enumerate([self.card, *self.drives]):
+                command += ["-drive", f"if=none,id=disk{index},format=raw,discard=unmap,file={path}"]
+                command += ["-device", f"virtio-blk-pci,drive=disk{index}" + (",bootindex=0" if index == 0 else "")]
+            command += self.network + ["-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
+            command += ["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]
+        else:
+            assert not self.drives, "drives of such machines are not emulated"
+            command += ["-serial", "null", "-serial", "chardev:line", "-drive", f"if=sd,format=raw,file={self.card}"]
+            command += self.network + ["-device", f"usb-net,netdev=net,mac={mac}"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
+
+    @property
+    def has_pci(self):
+        return self.emulator["bus"] == "pci"
+
+    def _device_tree(self, path):
+        """The machine's, without the devices that it cannot have here: no driver knows the name that they get."""
+        content = pathlib.Path(path).read_bytes()
+        for name in self.emulator["hidden"]:
+            assert name.encode() in content, f"{path} has no {name}"
+            content = content.replace(name.encode(), b"hidden," + b"-" * (len(name) - 7))
+        changed = self.folder / "machine.dtb"
+        changed.write_bytes(content)
+        return changed
 
     def _listen(self, process):
         while data := process.stdout.read1(4096):
@@ -125,6 +155,8 @@ class QemuBoard(Board):
         if self.process:
             self.cut_power()
         self.log.close()
+        if self.time:
+            self.time.close()
 
     def put_on_card(self, name, text):
         assert self.process is None, "the card is in the board"

@@ -115,6 +115,15 @@ pub struct Boot {
     /// Files of packages on volume SHOAL, for the firmware to find.
     #[serde(default)]
     pub files: Vec<PackageFile>,
+    /// Device trees on volume SHOAL, paths below the kernel package's folder of them, for firmware that chooses one itself.
+    #[serde(default)]
+    pub device_trees: Vec<String>,
+    /// Lines of `config.txt`, which a Raspberry Pi's firmware reads.
+    #[serde(default)]
+    pub config_txt: Vec<String>,
+    /// The whole environment of a U-Boot that reads it from `uboot.env`; without it, U-Boot has its own.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// Where the boot script loads things: hexadecimal addresses by name.
     #[serde(default)]
     pub addresses: BTreeMap<String, String>,
@@ -169,6 +178,27 @@ pub struct Emulator {
     /// How the machine gets the firmware.
     #[serde(default)]
     pub firmware_as: FirmwareAs,
+    /// What card and network are plugged into.
+    #[serde(default)]
+    pub bus: Bus,
+    /// Device tree of a machine that is given one: a path below the kernel package's folder of them.
+    #[serde(default)]
+    pub device_tree: Option<String>,
+    /// Devices, by their `compatible`, which the emulator has only in a form that the driver does not survive: they are
+    /// taken out of its device tree.
+    #[serde(default)]
+    pub hidden: Vec<String>,
+}
+
+/// What card and network of an emulated machine are plugged into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bus {
+    /// Virtio on PCI, with a watchdog and a power button.
+    #[default]
+    Pci,
+    /// A card slot and USB; the console is the second serial port, and there is no power button.
+    RaspberryPi,
 }
 
 /// How a machine of QEMU gets its firmware.
@@ -180,6 +210,8 @@ pub enum FirmwareAs {
     Bios,
     /// Flash memory that cannot be written.
     Flash,
+    /// `-kernel`: the machine has no firmware of its own, and this is what that would start.
+    Kernel,
 }
 
 /// Why a board cannot be read.

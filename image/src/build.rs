@@ -174,6 +174,16 @@ fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failur
             files.push((path(grub::STATE_FILE), grub::block(&FIRST_STATE)?));
         }
     }
+    if !board.boot.config_txt.is_empty() {
+        files.push(("config.txt".to_owned(), (board.boot.config_txt.join("\n") + "\n").into_bytes()));
+    }
+    if !board.boot.environment.is_empty() {
+        files.push((uboot::ENVIRONMENT_FILE.to_owned(), uboot::environment(&board.boot.environment)?));
+    }
+    let kernel = packages.unpacked(&board.kernel.package, board.architecture)?;
+    for tree in &board.boot.device_trees {
+        files.push((file_name(tree).to_owned(), read(&device_tree(&kernel, tree)?)?));
+    }
     for file in &board.boot.files {
         let root = packages.unpacked(&file.package, board.architecture)?;
         let to = file.to.as_ref().unwrap_or(&file.from);
@@ -257,7 +267,8 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {
+/// The file of a device tree in the kernel's package.
+pub fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {
     let above = root.join("usr/lib");
     let folder = std::fs::read_dir(&above)?
         .flatten()

@@ -6,8 +6,8 @@ use std::process::Command;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::Failure;
 use crate::board::{Architecture, Board};
+use crate::{Failure, build};
 
 /// The pins, beside the boards.
 pub const LOCK_FILE: &str = "packages.lock.toml";
@@ -214,11 +214,14 @@ impl EmulatorCommand {
     pub fn run(&self, boards: &Path) -> Result<(), Failure> {
         let board = Board::load(boards, &self.board)?;
         let emulator = board.emulator.as_ref().ok_or_else(|| format!("no emulator runs {}", self.board))?;
+        let packages = Packages::new(boards, &self.cache)?;
+        let unpacked = |package: &str| packages.unpacked(package, board.architecture);
         let firmware = match &emulator.firmware {
-            Some(firmware) => {
-                let packages = Packages::new(boards, &self.cache)?;
-                Some(packages.unpacked(&firmware.package, board.architecture)?.join(&firmware.from))
-            }
+            Some(firmware) => Some(unpacked(&firmware.package)?.join(&firmware.from)),
+            None => None,
+        };
+        let device_tree = match &emulator.device_tree {
+            Some(tree) => Some(build::device_tree(&unpacked(&board.kernel.package)?, tree)?),
             None => None,
         };
         let told = serde_json::json!({
@@ -226,6 +229,10 @@ impl EmulatorCommand {
             "arguments": emulator.arguments,
             "firmware": firmware,
             "firmware_as": emulator.firmware_as,
+            "bus": emulator.bus,
+            "device_tree": device_tree,
+            "hidden": emulator.hidden,
+            "real_time_clock": board.init.real_time_clock,
         });
         println!("{told}");
         Ok(())

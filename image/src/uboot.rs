@@ -12,6 +12,11 @@ pub const STATE_SECTORS: [u64; 2] = [0x400, 0x408];
 /// Bytes of one copy.
 pub const STATE_BYTES: usize = 512;
 
+/// What U-Boot for the Raspberry Pi reads its environment from, on the first partition.
+pub const ENVIRONMENT_FILE: &str = "uboot.env";
+/// Its `CONFIG_ENV_SIZE` there.
+const ENVIRONMENT_BYTES: usize = 16 << 10;
+
 const MAGIC: u32 = 0x2705_1956;
 const HEADER_BYTES: usize = 64;
 const TYPE_SCRIPT: u8 = 6;
@@ -44,10 +49,26 @@ pub fn wrap(script: &str) -> Vec<u8> {
 pub fn state(variables: &[(&str, &str)]) -> [u8; STATE_BYTES] {
     let mut copy = [0u8; STATE_BYTES];
     let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+    seal(&mut copy, &text);
+    copy
+}
+
+/// The content of `uboot.env`.
+pub fn environment(variables: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
+    let text: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+    if 4 + text.len() >= ENVIRONMENT_BYTES {
+        return Err(format!("`[boot.environment]` has {} bytes, more than U-Boot reads", text.len()));
+    }
+    let mut file = vec![0u8; ENVIRONMENT_BYTES];
+    seal(&mut file, &text);
+    Ok(file)
+}
+
+/// Variables behind the CRC of all that follows it.
+fn seal(copy: &mut [u8], text: &str) {
     copy[4..4 + text.len()].copy_from_slice(text.as_bytes());
     let crc = crc32fast::hash(&copy[4..]);
     copy[..4].copy_from_slice(&crc.to_le_bytes());
-    copy
 }
 
 /// The boot script of a board: picks the slot, loads it, starts it, and falls back.

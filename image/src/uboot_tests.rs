@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::uboot::{script, state, wrap};
+use crate::uboot::{environment, script, state, wrap};
 
 #[test]
 fn the_header_says_what_follows() {
@@ -21,6 +21,17 @@ fn the_state_begins_with_its_crc() {
     let copy = state(&[("slot", "a"), ("trial", ""), ("tries", "0")]);
     assert_eq!(copy[..4], crc32fast::hash(&copy[4..]).to_le_bytes());
     assert!(copy[4..].starts_with(b"slot=a\0trial=\0tries=0\0\0"));
+}
+
+#[test]
+fn an_environment_fills_its_file_behind_the_crc() {
+    let variables = BTreeMap::from([("preboot".to_owned(), String::new()), ("a".to_owned(), "b".to_owned())]);
+    let file = environment(&variables).expect("small");
+    assert_eq!(file.len(), 0x4000);
+    assert_eq!(file[..4], crc32fast::hash(&file[4..]).to_le_bytes());
+    assert!(file[4..].starts_with(b"a=b\0preboot=\0\0"));
+    let large = BTreeMap::from([("a".to_owned(), "b".repeat(0x4000))]);
+    assert!(environment(&large).expect_err("too large").contains("environment"));
 }
 
 #[test]

@@ -1,52 +1,16 @@
 """Hosts whose clocks are not to be trusted: who proves the time, how it spreads, and what waits for it."""
 
 import datetime
-import socket
-import struct
-import threading
 import time
 
 import pytest
 
 from conftest import settle
 from grid import Refused, eventually
-from hosts import inside
+from time_server import TimeServer
 
 HOUR = 3600
-NTP_EPOCH = 2_208_988_800  # 1970, in seconds since 1900
 FLOOR = "shoal-time"
-
-
-class TimeServer:
-    """Answers SNTP questions on a port of a host while it is open."""
-
-    def __init__(self, host, offset=0, port=123):
-        self.offset, self.questions = offset, 0
-        with inside(host.netns):
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((host.address, port))
-        self.address = f"{host.address}:{port}"
-        self.thread = threading.Thread(target=self._answer, daemon=True)
-        self.thread.start()
-
-    def _answer(self):
-        while True:
-            try:
-                question, sender = self.socket.recvfrom(512)
-            except OSError:
-                return
-            if len(question) < 48:
-                return  # of `close`
-            now = time.time() + self.offset + NTP_EPOCH
-            stamp = struct.pack("!II", int(now) & 0xFFFF_FFFF, int(now % 1 * 2**32))
-            head = struct.pack("!BBbbII4s", 4 << 3 | 4, 1, 6, -20, 0, 66, b"TEST")
-            self.questions += 1
-            self.socket.sendto(head + bytes(8) + question[40:48] + stamp + stamp, sender)
-
-    def close(self):
-        self.socket.sendto(b"", self.socket.getsockname())
-        self.thread.join()
-        self.socket.close()
 
 
 def clock(node):

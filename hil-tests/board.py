@@ -50,6 +50,8 @@ class Board:
     serial: Serial
     s3: str
     has_power_button = True
+    # Of an object that counts as large there: what its network carries in some seconds.
+    large_bytes = 20 << 20
     found = "[board]\nfound = true\n"
 
     def power_on(self):

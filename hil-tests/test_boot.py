@@ -20,7 +20,7 @@ def test_a_flashed_card_becomes_a_grid_and_keeps_what_it_acknowledged(boards, na
     board.serial.wait_for("shoal: ready: S3 at http://")
     s3 = client(board.s3, Keys(board.serial))
     s3.create_bucket(Bucket="first")
-    small, large = b"hello", os.urandom(20 << 20)
+    small, large = b"hello", os.urandom(board.large_bytes)
     s3.put_object(Bucket="first", Key="small", Body=small)
     s3.put_object(Bucket="first", Key="large", Body=large)
 

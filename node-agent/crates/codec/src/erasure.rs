@@ -1,8 +1,12 @@
 //! Systematic Reed–Solomon over GF(2^8) with the matrix of `reed-solomon-erasure` (Vandermonde, made systematic).
 //!
 //! Two libraries give the same bytes, which tests compare: `rusty_erasure` where it has vector code for this CPU
-//! (x86-64 from SSSE3 on, every aarch64), else the reference to encode and `rusty_erasure`'s portable code to rebuild.
+//! (x86-64 from SSSE3 on, every aarch64) or takes ours (ARMv7 with NEON), else the reference to encode and `rusty_erasure`'s
+//! portable code to rebuild.
 //! Why: docs/decisions/0002-erasure-library.md.
+
+#[cfg(target_arch = "arm")]
+mod neon;
 
 use std::sync::Arc;
 
@@ -58,11 +62,11 @@ enum Kernel {
 impl ErasureCode {
     /// The code `ec:k+m`, on the fastest kernel for this CPU.
     pub fn new(k: usize, m: usize) -> Result<Self, ErasureError> {
-        let kernels = rusty_erasure::best_kernels();
+        let kernels = own_kernels().unwrap_or_else(rusty_erasure::best_kernels);
         if kernels.name == "scalar" { Self::portable(k, m) } else { Self::with_kernels(k, m, kernels) }
     }
 
-    /// The code `ec:k+m` without vector code: what `new` gives on ARMv7.
+    /// The code `ec:k+m` without vector code: what `new` gives on ARMv7 without NEON.
     pub fn portable(k: usize, m: usize) -> Result<Self, ErasureError> {
         let encode = Box::new(reference_code(k, m)?);
         let rebuild = coder(k, m, rusty_erasure::kernel::Kernels::scalar())?;
@@ -78,7 +82,8 @@ impl ErasureCode {
     /// The code `ec:k+m` on one named vector kernel (`ssse3`, `avx2`, `gfni`, `neon`, `scalar`); `None` where
     /// this CPU lacks it. For comparisons.
     pub fn named(k: usize, m: usize, kernel: &str) -> Option<Result<Self, ErasureError>> {
-        rusty_erasure::kernels_named(kernel).map(|kernels| Self::with_kernels(k, m, kernels))
+        let own = own_kernels().filter(|own| own.name == kernel);
+        own.or_else(|| rusty_erasure::kernels_named(kernel)).map(|kernels| Self::with_kernels(k, m, kernels))
     }
 
     fn with_kernels(
@@ -212,6 +217,18 @@ fn coder(
     rusty_erasure::compat::reed_solomon_erasure_matrix(k, m)
         .and_then(|matrix| rusty_erasure::Coder::with_kernels(matrix, kernels))
         .map_err(|_| ErasureError::Shape { k, m })
+}
+
+/// Vector code that `rusty_erasure` lacks, where this CPU can run it.
+fn own_kernels() -> Option<rusty_erasure::kernel::Kernels> {
+    #[cfg(target_arch = "arm")]
+    {
+        neon::kernels()
+    }
+    #[cfg(not(target_arch = "arm"))]
+    {
+        None
+    }
 }
 
 fn check_shape(k: usize, m: usize) -> Result<(), ErasureError> {

@@ -97,6 +97,27 @@ def packaged(folder):
     return next(folder.glob("*.deb"))
 
 
+def unpacked_image(folder):
+    """The container image for this host: its configuration, and the folder that its layer was unpacked into."""
+    done = subprocess.run([IMAGE, "oci", ARCHITECTURE, "--agent", STATIC, "--out", folder], capture_output=True, text=True,
+                          env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"})
+    assert done.returncode == 0, done.stderr
+    archive = tarfile.open(next(folder.glob("*.oci.tar")))
+
+    def blob(descriptor):
+        return archive.extractfile("blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))
+
+    platforms = json.load(blob(json.load(archive.extractfile("index.json"))["manifests"][0]))
+    assert [each["platform"]["architecture"] for each in platforms["manifests"]] == [ARCHITECTURE]
+    manifest = json.load(blob(platforms["manifests"][0]))
+    config = json.load(blob(manifest["config"]))["config"]
+    tree = folder / "tree"
+    # Owners by number, as an engine unpacks it.
+    with tarfile.open(fileobj=blob(manifest["layers"][0]), mode="r:gz") as layer:
+        layer.extractall(tree, numeric_owner=True)
+    return config, tree
+
+
 def test_debian_package(root, tmp_path):
     """Installed by dpkg, its unit checked by systemd's own tools, served from as the unit says, upgraded, purged."""
     if not shutil.which("dpkg") or not shutil.which("systemd-analyze"):
@@ -153,22 +174,7 @@ def test_container_image(root, tmp_path):
         pytest.skip(f"{STATIC} is missing: `just cross {os.uname().machine}` or SHOAL_STATIC_BIN")
     if roots.why_not():
         pytest.skip(roots.why_not())
-    done = subprocess.run([IMAGE, "oci", ARCHITECTURE, "--agent", STATIC, "--out", tmp_path], capture_output=True, text=True,
-                          env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"})
-    assert done.returncode == 0, done.stderr
-    archive = tarfile.open(next(tmp_path.glob("*.oci.tar")))
-
-    def blob(descriptor):
-        return archive.extractfile("blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))
-
-    platforms = json.load(blob(json.load(archive.extractfile("index.json"))["manifests"][0]))
-    assert [each["platform"]["architecture"] for each in platforms["manifests"]] == [ARCHITECTURE]
-    manifest = json.load(blob(platforms["manifests"][0]))
-    config = json.load(blob(manifest["config"]))["config"]
-    tree = tmp_path / "tree"
-    # Owners by number, as an engine unpacks it.
-    with tarfile.open(fileobj=blob(manifest["layers"][0]), mode="r:gz") as layer:
-        layer.extractall(tree, numeric_owner=True)
+    config, tree = unpacked_image(tmp_path)
     container = root(roots.Root.of_tree, tree)
     user = int(config["User"].split(":")[0])
     told = container.run(*config["Entrypoint"], "init", "--drive", "/data", "--config", "/tmp/init.toml", "--json", user=user)

@@ -75,6 +75,16 @@ boot board:
     cargo build --locked --profile {{profile}} -p image
     SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run boot {{board}}
 
+# A Debian package of the static agent: `just deb arm64`, amd64 or armhf, of what `just cross` built. Lands in target/image.
+deb architecture *options:
+    cargo build --locked --profile {{profile}} -p image
+    target/{{profile}}/shoal-image deb {{architecture}} {{options}}
+
+# A container image of the static agents, without an engine: `just oci amd64 arm64 armhf`. Lands in target/image.
+oci +architectures:
+    cargo build --locked --profile {{profile}} -p image
+    target/{{profile}}/shoal-image oci {{architectures}}
+
 # Boards from the card to S3, in QEMU with the images that were built, and real ones where SHOAL_HIL_BOARDS describes them.
 hil *options: build
     cargo build --locked --profile {{profile}} -p image

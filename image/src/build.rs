@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use clap::Args;
 use disk_image::Window;
@@ -19,6 +18,7 @@ use crate::documents;
 use crate::initramfs::{self, read};
 use crate::keys::{Signer, TRUSTED_VARIABLE};
 use crate::packages::Packages;
+use crate::tarball::pack;
 use crate::{Failure, grub, uboot};
 
 /// Of the finished image; the image is read once more than that by whoever flashes it.
@@ -276,22 +276,13 @@ pub fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {
     Ok(folder.ok_or("the kernel's package holds no device trees")?.path().join(tree))
 }
 
-/// By the program that every Debian has: the same bytes for the same input, without name and time.
+/// The same bytes for the same input.
 fn gzip(content: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut child =
-        Command::new("gzip").args(["-9", "-n"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut input = child.stdin.take().ok_or("gzip takes no input")?;
-    let output = std::thread::scope(|scope| {
-        let writer = scope.spawn(move || input.write_all(content));
-        let output = child.wait_with_output();
-        writer.join().map_err(|_| std::io::Error::other("the thread that feeds gzip panicked"))??;
-        output
-    })?;
-    if output.status.success() { Ok(output.stdout) } else { Err("gzip failed".into()) }
+    pack("gzip", &["-9", "-n"], content)
 }
 
 /// An agent of the wrong kind would be noticed only on the board.
-fn check_agent(path: &Path, architecture: Architecture) -> Result<(), Failure> {
+pub fn check_agent(path: &Path, architecture: Architecture) -> Result<(), Failure> {
     let build = format!("build it with `just cross {}`", architecture.short());
     let content = read(path).map_err(|error| format!("{error}: {build}"))?;
     let wanted: (u8, u16) = match architecture {

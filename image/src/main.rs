@@ -1,16 +1,20 @@
 //! `shoal-image`: makes bootable card images out of pinned Debian packages and a cross-built agent. No root, no loop devices,
 //! and the same input gives the same bytes.
 
+mod agent;
 mod board;
 mod build;
 mod cpio;
+mod deb;
 mod documents;
 mod grub;
 mod initramfs;
 mod keys;
 mod lock;
 mod modules;
+mod oci;
 mod packages;
+mod tarball;
 mod uboot;
 
 #[cfg(test)]
@@ -18,11 +22,17 @@ mod board_tests;
 #[cfg(test)]
 mod cpio_tests;
 #[cfg(test)]
+mod deb_tests;
+#[cfg(test)]
 mod grub_tests;
 #[cfg(test)]
 mod modules_tests;
 #[cfg(test)]
+mod oci_tests;
+#[cfg(test)]
 mod packages_tests;
+#[cfg(test)]
+mod tarball_tests;
 #[cfg(test)]
 mod uboot_tests;
 
@@ -55,6 +65,10 @@ enum Command {
     Lock(lock::Lock),
     /// Says as JSON how an emulator runs the board's image; fetches its firmware
     Emulator(packages::EmulatorCommand),
+    /// Makes a Debian package of an agent
+    Deb(deb::Deb),
+    /// Makes a container image of agents, without a container engine
+    Oci(oci::Oci),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +78,8 @@ fn main() -> ExitCode {
         Command::List(list) => list.run(&arguments.boards),
         Command::Lock(lock) => lock.run(&arguments.boards),
         Command::Emulator(emulator) => emulator.run(&arguments.boards),
+        Command::Deb(deb) => deb.run(),
+        Command::Oci(oci) => oci.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! What the person who flashed the card says: `shoal.toml` and `ticket.txt` on the volume `SHOAL`, or the seed block that
-//! `shoal flash` and others fill. And what the board answers there: `status.txt`.
+//! What the person who flashed the card says: `shoal.toml` and `ticket.txt` on the volume `SHOAL`, the files of Raspberry Pi
+//! Imager, or the seed block that `shoal flash` and others fill. And what the board answers there: `status.txt`.
 //!
 //! The seed block is taken over onto the volume and then zeroed, in this order, so a power cut between repeats it. A file
 //! that somebody put onto the volume wins over the seed. A ticket stays until it was used or turned out useless.
@@ -16,6 +16,8 @@ use disk_image::seed::Seed;
 use serde::Deserialize;
 use toml::Value;
 use zeroize::Zeroizing;
+
+use crate::imager::{self, Customisation};
 
 /// The configuration on the volume: that of `shoal serve`, and a section `[board]`.
 pub const CONFIG_FILE: &str = "shoal.toml";
@@ -89,13 +91,17 @@ impl Orders {
         }
         let read = with_boot(card, |volume| {
             orders.first_start = volume.read(STATUS_FILE)?.is_none();
-            Ok((volume.read(CONFIG_FILE)?, volume.read(TICKET_FILE)?.map(Zeroizing::new)))
+            let secret = |name| Ok::<_, io::Error>(volume.read(name)?.map(Zeroizing::new));
+            let customised = [secret(imager::USER_DATA_FILE)?, secret(imager::NETWORK_FILE)?];
+            Ok((volume.read(CONFIG_FILE)?, secret(TICKET_FILE)?, customised))
         });
         match read {
-            Ok((config, ticket)) => {
+            Ok((config, ticket, [user_data, network])) => {
                 if let Some(config) = config {
                     orders.config(&config);
                 }
+                orders.customise(card, imager::USER_DATA_FILE, user_data, imager::user_data);
+                orders.customise(card, imager::NETWORK_FILE, network, imager::network_config);
                 orders.ticket = ticket.and_then(|bytes| {
                     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
                     (!text.is_empty()).then(|| Zeroizing::new(text))
@@ -125,6 +131,29 @@ impl Orders {
         file.sync_all().map_err(|error| error.to_string())?;
         self.notes.push("applied: what was flashed with the card".to_owned());
         Ok(())
+    }
+
+    /// What an imager wrote counts where `[board]` says nothing. What of it may be secret goes from the card.
+    fn customise(
+        &mut self,
+        card: &Path,
+        name: &str,
+        content: Option<Zeroizing<Vec<u8>>>,
+        read: fn(&str) -> Customisation,
+    ) {
+        let Some(content) = content else { return };
+        let text = Zeroizing::new(String::from_utf8_lossy(&content).into_owned());
+        let taken = read(&text);
+        self.notes.extend(taken.notes);
+        self.board.host_name = self.board.host_name.take().or(taken.host_name);
+        if self.board.network.is_empty() {
+            self.board.network = taken.network;
+        }
+        let Some(kept) = taken.kept else { return };
+        self.notes.push(match with_boot(card, |volume| volume.overwrite(name, &kept)) {
+            Ok(()) => format!("wiped from {name}: what was ignored, for it may be secret"),
+            Err(error) => format!("wrong: what may be secret in {name} stays on the card: {error}"),
+        });
     }
 
     fn config(&mut self, bytes: &[u8]) {
@@ -195,22 +224,27 @@ impl Orders {
 }
 
 fn check(board: &BoardSection) -> Result<(), String> {
-    if let Some(name) = &board.host_name {
-        let fits = !name.is_empty() && name.len() <= 63 && !name.starts_with('-');
-        if !fits || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            return Err(format!("[board]: host_name `{name}`: letters, digits and hyphens, 63 at most"));
-        }
+    if let Some(name) = board.host_name.as_ref().filter(|name| !host_name_fits(name)) {
+        return Err(format!("[board]: host_name `{name}`: letters, digits and hyphens, 63 at most"));
     }
-    for fixed in &board.network {
-        let parts = fixed.address.split_once('/');
-        let address = parts
-            .and_then(|(address, bits)| Some((address.parse::<IpAddr>().ok()?, bits.parse::<u8>().ok()?)));
-        match address {
-            Some((IpAddr::V4(_), 0..=32) | (IpAddr::V6(_), 0..=128)) => {}
-            _ => return Err(format!("[[board.network]]: address `{}`: write 192.168.1.5/24", fixed.address)),
-        }
+    match board.network.iter().find(|fixed| !address_fits(&fixed.address)) {
+        Some(fixed) => Err(format!("[[board.network]]: address `{}`: write 192.168.1.5/24", fixed.address)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// May a board have this name?
+pub fn host_name_fits(name: &str) -> bool {
+    let length = !name.is_empty() && name.len() <= 63 && !name.starts_with('-');
+    length && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// Is this `ADDRESS/BITS`?
+pub fn address_fits(text: &str) -> bool {
+    let parts = text.split_once('/');
+    let address =
+        parts.and_then(|(address, bits)| Some((address.parse::<IpAddr>().ok()?, bits.parse::<u8>().ok()?)));
+    matches!(address, Some((IpAddr::V4(_), 0..=32) | (IpAddr::V6(_), 0..=128)))
 }
 
 /// Works on the volume `SHOAL` of a card and makes it durable.

@@ -125,3 +125,34 @@ fn a_status_is_written_only_when_it_changed() {
     assert!(put_text(&card, STATUS_FILE, "two\n").expect("written"));
     assert!(!Orders::take(&card).first_start);
 }
+
+#[test]
+fn files_of_an_imager_count_where_the_configuration_says_nothing_and_lose_their_secrets() {
+    let (_folder, card) = card();
+    let password = "the-password-of-a-network";
+    put(&card, "user-data", "#cloud-config\nhostname: attic\nusers:\n- passwd: hash-of-a-password\n");
+    let network = format!(
+        "version: 2\nethernets:\n  eth0:\n    addresses: [10.0.0.5/8]\nwifis:\n  wlan0:\n    access-points:\n      home: {{password: {password}}}\n"
+    );
+    put(&card, "network-config", &network);
+    let first = Orders::take(&card);
+    assert_eq!(first.board.host_name.as_deref(), Some("attic"));
+    assert_eq!(first.board.network[0].address, "10.0.0.5/8");
+    assert!(
+        first.notes.contains(&"wiped from network-config: what was ignored, for it may be secret".to_owned())
+    );
+    assert!(!holds(&card, password) && !holds(&card, "hash-of-a-password"));
+    let second = Orders::take(&card);
+    assert_eq!(second.board, first.board, "what counts stays");
+    assert!(
+        !second.notes.iter().any(|note| note.starts_with("wiped") || note.starts_with("wrong")),
+        "{:?}",
+        second.notes
+    );
+
+    put(&card, CONFIG_FILE, "[board]\nhost_name = \"cellar\"\n[[board.network]]\naddress = \"10.0.0.6/8\"\n");
+    let third = Orders::take(&card);
+    assert_eq!(third.board.host_name.as_deref(), Some("cellar"));
+    assert_eq!(third.board.network.len(), 1);
+    assert_eq!(third.board.network[0].address, "10.0.0.6/8");
+}

@@ -13,6 +13,7 @@ mod blocks;
 mod console;
 mod facts;
 mod first_boot;
+mod imager;
 mod network;
 mod power;
 mod slot;
@@ -25,6 +26,8 @@ mod watchdog;
 mod blocks_tests;
 #[cfg(test)]
 mod first_boot_tests;
+#[cfg(test)]
+mod imager_tests;
 #[cfg(test)]
 mod network_tests;
 

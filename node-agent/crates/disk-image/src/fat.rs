@@ -126,6 +126,17 @@ impl<T: Read + Write + Seek> Volume<T> {
         Ok(Some(content))
     }
 
+    /// Writes a text over a file's bytes, so that nothing of them is left; line ends fill it up to the old length.
+    pub fn overwrite(&self, path: &str, text: &str) -> io::Result<()> {
+        let mut file = self.inner.root_dir().open_file(path)?;
+        let length = file.seek(io::SeekFrom::End(0))?;
+        file.seek(io::SeekFrom::Start(0))?;
+        file.write_all(text.as_bytes())?;
+        let left = length.saturating_sub(text.len() as u64);
+        io::copy(&mut io::repeat(b'\n').take(left), &mut file)?;
+        file.flush()
+    }
+
     /// Removes a file; true where there was one. Its bytes are overwritten first: it may have held a secret.
     pub fn wipe(&self, path: &str) -> io::Result<bool> {
         let root = self.inner.root_dir();

@@ -46,6 +46,24 @@ fn a_wiped_file_leaves_no_byte_of_it() {
 }
 
 #[test]
+fn an_overwritten_text_leaves_no_byte_of_the_old_one() {
+    let secret = b"the-password-of-a-network".repeat(100);
+    let mut cursor = Cursor::new(made(&[("network-config", &secret)]));
+    let volume = Volume::open(&mut cursor).expect("opened");
+    volume.overwrite("network-config", "version: 2\n").expect("overwritten");
+    let read = volume.read("network-config").expect("read").expect("there");
+    assert_eq!(read.len(), secret.len());
+    assert_eq!(String::from_utf8(read).expect("text").trim_end(), "version: 2");
+    let longer = "x".repeat(secret.len() + 1);
+    volume.overwrite("network-config", &longer).expect("overwritten");
+    assert_eq!(volume.read("network-config").expect("read").as_deref(), Some(longer.as_bytes()));
+    assert!(volume.overwrite("user-data", "").is_err(), "it overwrites what is there");
+    volume.finish().expect("finished");
+    let disk = cursor.into_inner();
+    assert!(!disk.windows(25).any(|bytes| bytes == b"the-password-of-a-network"));
+}
+
+#[test]
 fn a_full_volume_says_so_and_a_window_keeps_to_its_bytes() {
     let mut disk = Cursor::new(vec![0u8; BYTES as usize + 2048]);
     disk.get_mut()[..1024].fill(0xaa);

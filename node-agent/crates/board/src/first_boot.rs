@@ -25,6 +25,11 @@ pub const CONFIG_FILE: &str = "shoal.toml";
 pub const TICKET_FILE: &str = "ticket.txt";
 /// What the board says of itself.
 pub const STATUS_FILE: &str = "status.txt";
+/// An order to erase what the board keeps.
+pub const RESET_FILE: &str = "factory-reset.txt";
+/// What stands in it, so that no file erases anything by its name alone.
+const RESET_CARD: &str = "erase this board's data";
+const RESET_DRIVES: &str = "erase this board's data and its drives";
 /// The first keys, where `[board] keys_to_card` asks for them.
 pub const KEYS_FILE: &str = "keys.txt";
 /// Who is asked for the time unless `[clock]` says otherwise; more than half of them must agree.
@@ -67,6 +72,15 @@ pub struct StaticAddress {
     pub dns: Vec<IpAddr>,
 }
 
+/// What a factory reset erases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// The data partition of the card.
+    Card,
+    /// The data drives as well.
+    CardAndDrives,
+}
+
 /// Everything that was found on the card.
 #[derive(Debug, Default)]
 pub struct Orders {
@@ -76,6 +90,8 @@ pub struct Orders {
     pub agent: toml::Table,
     /// A ticket that waits for its use.
     pub ticket: Option<Zeroizing<String>>,
+    /// What is to be erased before anything else.
+    pub reset: Option<Reset>,
     /// Was this card never started from?
     pub first_start: bool,
     /// What was applied, ignored, or wrong.
@@ -93,10 +109,13 @@ impl Orders {
             orders.first_start = volume.read(STATUS_FILE)?.is_none();
             let secret = |name| Ok::<_, io::Error>(volume.read(name)?.map(Zeroizing::new));
             let customised = [secret(imager::USER_DATA_FILE)?, secret(imager::NETWORK_FILE)?];
-            Ok((volume.read(CONFIG_FILE)?, secret(TICKET_FILE)?, customised))
+            Ok((volume.read(CONFIG_FILE)?, secret(TICKET_FILE)?, customised, volume.read(RESET_FILE)?))
         });
         match read {
-            Ok((config, ticket, [user_data, network])) => {
+            Ok((config, ticket, [user_data, network], reset)) => {
+                if let Some(reset) = reset {
+                    orders.reset(&reset);
+                }
                 if let Some(config) = config {
                     orders.config(&config);
                 }
@@ -131,6 +150,17 @@ impl Orders {
         file.sync_all().map_err(|error| error.to_string())?;
         self.notes.push("applied: what was flashed with the card".to_owned());
         Ok(())
+    }
+
+    fn reset(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).replace('\u{2019}', "'").to_lowercase();
+        match text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '.') {
+            RESET_CARD => self.reset = Some(Reset::Card),
+            RESET_DRIVES => self.reset = Some(Reset::CardAndDrives),
+            _ => self.notes.push(format!(
+                "wrong: {RESET_FILE}: write `{RESET_CARD}` or `{RESET_DRIVES}` into it; nothing was erased"
+            )),
+        }
     }
 
     /// What an imager wrote counts where `[board]` says nothing. What of it may be secret goes from the card.
@@ -270,6 +300,11 @@ pub fn put_text(card: &Path, name: &str, text: &str) -> io::Result<bool> {
         volume.write(name, &bytes[..])?;
         Ok(true)
     })
+}
+
+/// The reset is done: the order goes from the card.
+pub fn reset_done(card: &Path) -> io::Result<bool> {
+    with_boot(card, |volume| volume.wipe(RESET_FILE))
 }
 
 /// Removes the ticket and its bytes.

@@ -6,7 +6,10 @@ use disk_image::card::{BOOT_AT, BOOT_BYTES, IMAGE_BYTES};
 use disk_image::fat::{Volume, format};
 use disk_image::seed::Seed;
 
-use crate::first_boot::{CONFIG_FILE, Orders, STATUS_FILE, TICKET_FILE, put_text, wipe_ticket, with_boot};
+use crate::first_boot::{
+    CONFIG_FILE, Orders, RESET_FILE, Reset, STATUS_FILE, TICKET_FILE, put_text, reset_done, wipe_ticket,
+    with_boot,
+};
 
 const TICKET: &str = "shoal1-a-ticket-that-nobody-may-find";
 
@@ -155,4 +158,26 @@ fn files_of_an_imager_count_where_the_configuration_says_nothing_and_lose_their_
     assert_eq!(third.board.host_name.as_deref(), Some("cellar"));
     assert_eq!(third.board.network.len(), 1);
     assert_eq!(third.board.network[0].address, "10.0.0.6/8");
+}
+
+#[test]
+fn only_the_words_for_it_order_a_reset() {
+    let (_folder, card) = card();
+    assert_eq!(Orders::take(&card).reset, None);
+    let written = [
+        ("erase this board's data\n", Some(Reset::Card)),
+        ("Erase this board\u{2019}s data and its drives.\r\n", Some(Reset::CardAndDrives)),
+        ("", None),
+        ("yes", None),
+        ("erase this board's data and everything", None),
+    ];
+    for (text, reset) in written {
+        put(&card, RESET_FILE, text);
+        let orders = Orders::take(&card);
+        assert_eq!(orders.reset, reset, "{text}");
+        let told = orders.notes.iter().any(|note| note.starts_with("wrong: factory-reset.txt: write `erase"));
+        assert_eq!(told, reset.is_none(), "{:?}", orders.notes);
+    }
+    assert!(reset_done(&card).expect("removed"));
+    assert_eq!(Orders::take(&card).notes, Vec::<String>::new());
 }

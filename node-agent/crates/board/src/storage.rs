@@ -2,7 +2,7 @@
 //!
 //! A data drive is any disk or partition with an ext file system whose label begins with `shoal`. It is checked before it
 //! is mounted. What holds anything else is left alone; a disk that is blank from end to end is formatted only where the
-//! owner has said so (`[board] format_blank_drives`). The card gets a data partition only at the first start, and only
+//! owner has said so (`[board] format_blank_drives`), and nothing is erased but by a factory reset. The card gets a data partition only at the first start, and only
 //! where there is no data drive.
 
 use std::ffi::OsStr;
@@ -139,7 +139,7 @@ fn mount_all(
     for disk in disks.iter().filter(|disk| card.is_none_or(|card| card.whole.path != disk.whole.path)) {
         if permissions.format_blank_drives && disk.parts.is_empty() && blank(&disk.whole) {
             console.say(&format!("formatting {}, which is blank", disk.whole.path.display()));
-            if let Err(why) = make_file_system(&disk.whole.path, None) {
+            if let Err(why) = make_file_system(&disk.whole.path, None, Before::LeftAlone) {
                 console.say(&format!("{}: {why}", disk.whole.path.display()));
             }
         }
@@ -218,7 +218,7 @@ fn card_partition(card: &Disk, console: &Console) -> Result<Block, String> {
     let partition =
         data_partition(card.whole.bytes).ok_or("less than 512 MiB are left on it: use a larger one")?;
     console.say(&format!("making a data partition of {} MiB on the card", partition.bytes >> 20));
-    make_file_system(&card.whole.path, Some((partition.at, partition.bytes)))?;
+    make_file_system(&card.whole.path, Some((partition.at, partition.bytes)), Before::LeftAlone)?;
     let told = |error: &dyn std::fmt::Display| error.to_string();
     let mut file =
         File::options().read(true).write(true).open(&card.whole.path).map_err(|error| told(&error))?;
@@ -236,9 +236,37 @@ fn card_partition(card: &Disk, console: &Console) -> Result<Block, String> {
         .ok_or_else(|| "the kernel does not show the new partition: restart the board".to_owned())
 }
 
+/// Erases what this board keeps, before anything is mounted: the data partition of the card, and with `drives` the data drives
+/// too. They are data drives again afterwards, with nothing on them. What they were made of is discarded where the device can
+/// do that; elsewhere bytes stay until they are written over.
+pub fn reset(card: Option<&Disk>, drives: bool, console: &Console) -> Result<(), String> {
+    for disk in settled(QUIET_LOOKS_AT_FIRST) {
+        let on_card = card.is_some_and(|card| card.whole.path == disk.whole.path);
+        if !on_card && !drives {
+            continue;
+        }
+        for block in std::iter::once(&disk.whole).chain(&disk.parts) {
+            let ext = blocks::open(block).and_then(|mut file| blocks::ext(&mut file)).ok().flatten();
+            if ext.is_some_and(|ext| ext.label.starts_with(LABEL_PREFIX)) {
+                console.say(&format!("factory reset: erasing {}", block.path.display()));
+                make_file_system(&block.path, None, Before::Discarded)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of the bytes that were there before a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    LeftAlone,
+    Discarded,
+}
+
 /// An ext4 file system over a device, or over a part of it.
-fn make_file_system(device: &Path, part: Option<(u64, u64)>) -> Result<(), String> {
-    let mut options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard".to_owned();
+fn make_file_system(device: &Path, part: Option<(u64, u64)>, before: Before) -> Result<(), String> {
+    let mut options = "lazy_itable_init=1,lazy_journal_init=1".to_owned();
+    options.push_str(if before == Before::Discarded { ",discard" } else { ",nodiscard" });
     let mut length = None;
     if let Some((at, bytes)) = part {
         options.push_str(&format!(",offset={at}"));

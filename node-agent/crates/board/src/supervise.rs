@@ -16,7 +16,7 @@ use crate::Agent;
 use crate::blocks::Disk;
 use crate::console::{AgentLog, Console};
 use crate::facts::Facts;
-use crate::first_boot::{self, KEYS_FILE, Orders, STATUS_FILE};
+use crate::first_boot::{self, KEYS_FILE, Orders, RESET_FILE, Reset, STATUS_FILE};
 use crate::storage::{self, Permissions, Place};
 use crate::system::{self, Stop};
 use crate::watchdog::Heart;
@@ -114,13 +114,16 @@ impl Init {
         listen_to_signals(orders_sender);
         self.beat();
         let card = blocking(storage::find_card).await.flatten();
-        let orders = match card.as_ref().map(|card| card.whole.path.clone()) {
+        let mut orders = match card.as_ref().map(|card| card.whole.path.clone()) {
             Some(path) => blocking(move || Orders::take(&path)).await.unwrap_or_default(),
             None => {
                 self.console.say("no card with an image of Shoal: what stands on it is not known");
                 Orders::default()
             }
         };
+        if let Some(reset) = orders.reset {
+            orders.notes.push(self.reset(card.clone(), reset).await);
+        }
         for note in &orders.notes {
             self.console.say(note);
         }
@@ -168,6 +171,21 @@ impl Init {
                 }
             }
             pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+
+    /// Erases what the owner says. The order goes last, so that a power cut repeats it.
+    async fn reset(&self, card: Option<Disk>, reset: Reset) -> String {
+        let console = self.console.clone();
+        let erased = blocking(move || {
+            storage::reset(card.as_ref(), reset == Reset::CardAndDrives, &console)?;
+            let Some(card) = card else { return Ok(()) };
+            first_boot::reset_done(&card.whole.path).map(drop).map_err(|error| error.to_string())
+        });
+        match erased.await {
+            Some(Ok(())) => format!("applied: {RESET_FILE}: the board is as new"),
+            Some(Err(why)) => format!("wrong: {RESET_FILE}: {why}; it is tried again at the next start"),
+            None => format!("wrong: {RESET_FILE} was not carried out"),
         }
     }
 

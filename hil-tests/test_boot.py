@@ -18,6 +18,7 @@ def test_a_flashed_card_becomes_a_grid_and_keeps_what_it_acknowledged(boards, na
     board.power_on()
     board.serial.wait_for("slot a: version .*, every file is what was signed")
     board.serial.wait_for("shoal: ready: S3 at http://")
+    board.serial.wait_for(r"\d+ of \d+ MiB of memory are in use; \d+ KiB were written to the card")
     s3 = client(board.s3, Keys(board.serial))
     s3.create_bucket(Bucket="first")
     small, large = b"hello", os.urandom(board.large_bytes)

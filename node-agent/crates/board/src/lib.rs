@@ -30,6 +30,8 @@ mod first_boot_tests;
 mod imager_tests;
 #[cfg(test)]
 mod network_tests;
+#[cfg(test)]
+mod system_tests;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -35,6 +35,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 const RAN_WELL: Duration = Duration::from_secs(120);
 /// Leadership is handed over and drives are synced in less.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what the card has had to bear.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between looks for drives that were plugged in, and for a new state.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const READY_EVERY: Duration = Duration::from_millis(100);
@@ -260,11 +262,12 @@ impl Init {
         }
         let mut ready = false;
         let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut day = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         let mut knock = tokio::time::interval(READY_EVERY);
         loop {
             tokio::select! {
                 Some(how) = stops.recv() => {
-                    self.console.say("stopping");
+                    self.console.say(&format!("stopping; {}", system::vitals(card_path.as_deref())));
                     if let Some(child) = &mut child {
                         terminate(child).await;
                     }
@@ -277,10 +280,12 @@ impl Init {
                         let state = self.serving(orders);
                         self.console.say(&state);
                         tell(state);
+                        self.console.say(&system::vitals(card_path.as_deref()));
                         self.forget_ticket(card_path.as_deref(), orders).await;
                         self.write_status(card_path.as_deref(), told, name).await;
                     }
                 }
+                _ = day.tick() => self.console.say(&system::vitals(card_path.as_deref())),
                 _ = look.tick() => {
                     let (card, known, console) = (card.cloned(), places.to_vec(), self.console.clone());
                     let find = move || storage::newcomers(card.as_ref(), permissions, &known, &console);

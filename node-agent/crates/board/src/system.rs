@@ -62,6 +62,35 @@ pub fn clock_floor(not_before: i64) -> io::Result<bool> {
     Ok(true)
 }
 
+/// What the console is told of memory and of the card, `/dev/mmcblk0`, whose life is counted in bytes written.
+pub fn vitals(card: Option<&Path>) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let mut told = match memory_in_use(&read("/proc/meminfo")) {
+        Some((used, all)) => format!("{} of {} MiB of memory are in use", used >> 10, all >> 10),
+        None => "the use of memory is not known".to_owned(),
+    };
+    if let Some(name) = card.and_then(Path::file_name)
+        && let Some(bytes) = bytes_written(&read(&format!("/sys/block/{}/stat", name.display())))
+    {
+        told.push_str(&format!("; {} KiB were written to the card since it was powered on", bytes >> 10));
+    }
+    told
+}
+
+/// KiB in use and in all, of /proc/meminfo.
+pub fn memory_in_use(text: &str) -> Option<(u64, u64)> {
+    let field = |name: &str| -> Option<u64> {
+        text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    };
+    let all = field("MemTotal:")?;
+    Some((all.checked_sub(field("MemAvailable:")?)?, all))
+}
+
+/// Of /sys/block/DISK/stat: its seventh field counts sectors of 512 bytes (Documentation/block/stat.rst of Linux).
+pub fn bytes_written(text: &str) -> Option<u64> {
+    text.split_whitespace().nth(6)?.parse::<u64>().ok()?.checked_mul(512)
+}
+
 /// A word of the kernel's command line: `shoal.slot=a` → `a` for `shoal.slot`.
 pub fn command_line_word(key: &str) -> Option<String> {
     let line = std::fs::read_to_string("/proc/cmdline").ok()?;

@@ -9,11 +9,13 @@ import random
 import signal
 import subprocess
 import threading
+import time
 
 import boto3
 import botocore.config
 
 READY_SECONDS_MAX = 60
+AGE_SECONDS = 10
 TOOLS = pathlib.Path(os.environ.get("SHOAL_CLIENT_TOOLS", "target/tools")).resolve()
 
 
@@ -121,7 +123,8 @@ def tree_digest(directory):
 
 
 def make_tree(directory, seed=1):
-    """A small tree with the names that break clients."""
+    """A small tree with the names that break clients, as old as files are that somebody stores: S3 lists times in whole
+    seconds, and a file of this second would look newer than its object."""
     directory = pathlib.Path(directory)
     sizes = [0, 1, 17, 4096, 16_384, 16_385, 70_000, 131_072, 1_500_000]
     names = [
@@ -139,4 +142,5 @@ def make_tree(directory, seed=1):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(noise(seed * 1_000 + number, size))
+        os.utime(path, (time.time() - AGE_SECONDS,) * 2)
     return directory

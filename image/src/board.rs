@@ -1,5 +1,6 @@
-//! Boards are data: one TOML file each, with `inherit`. Tables of a board are laid over those of what it inherits, key by
-//! key; lists replace lists, but for keys that end in `+`, which append. Unknown keys are errors.
+//! Boards are data: one TOML file each, with `inherit`: a name, or several of which each is laid over those before it. Tables of a
+//! board are laid over those of what it inherits, key by key; lists replace lists, but for keys that end in `+`, which
+//! append. Unknown keys are errors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -274,9 +275,16 @@ fn merged(folder: &Path, name: &str, left: usize) -> Result<toml::Table, BoardEr
     let text = std::fs::read_to_string(&path).map_err(|error| tell(error.to_string()))?;
     let mut own: toml::Table = toml::from_str(&text).map_err(|error| tell(error.to_string()))?;
     let Some(parent) = own.remove("inherit") else { return Ok(own) };
-    let parent = parent.as_str().ok_or_else(|| tell("`inherit` names one board".to_owned()))?.to_owned();
+    let parents = match parent {
+        toml::Value::Array(parents) => parents,
+        parent => vec![parent],
+    };
     let left = left.checked_sub(1).ok_or_else(|| BoardError::Circle(name.to_owned()))?;
-    let mut whole = merged(folder, &parent, left)?;
+    let mut whole = toml::Table::new();
+    for parent in parents {
+        let parent = parent.as_str().ok_or_else(|| tell("`inherit` takes names of boards".to_owned()))?;
+        lay_over(&mut whole, merged(folder, parent, left)?).map_err(tell)?;
+    }
     lay_over(&mut whole, own).map_err(tell)?;
     Ok(whole)
 }

@@ -64,6 +64,21 @@ fn what_is_inherited_is_laid_under() {
 }
 
 #[test]
+fn of_several_each_is_laid_over_those_before_it() {
+    let files = [
+        ("_base.toml", WHOLE),
+        ("_disks.toml", "ram_mib = 256\n[kernel]\n\"modules+\" = [\"vfat\"]\n"),
+        ("mine.toml", "inherit = [\"_base\", \"_disks\"]\n[kernel]\n\"modules+\" = [\"nvme\"]\n"),
+        ("none.toml", "inherit = [1]\n"),
+    ];
+    let folder = folder(&files);
+    let board = Board::load(folder.path(), "mine").expect("loads");
+    assert_eq!(board.ram_mib, 256);
+    assert_eq!(board.kernel.modules, ["ext4", "vfat", "nvme"]);
+    assert!(Board::load(folder.path(), "none").expect_err("refused").to_string().contains("names of boards"));
+}
+
+#[test]
 fn mistakes_are_told() {
     let unknown = format!("{WHOLE}colour = \"red\"\n");
     let files = [

@@ -4,8 +4,9 @@
 //! the card wrote on it, and then keeps one child alive: the same executable as `shoal serve`. Nothing is ever logged in to;
 //! the consoles show state, and the volume `SHOAL` of the card holds what people read and write on any computer.
 //!
-//! Invariants: a file system that holds anything is never formatted. The card is written only at the first start, when its
-//! `status.txt` changes, and when a secret on it is wiped. The thread that pings the watchdog touches no disk.
+//! Invariants: a file system that holds anything is never formatted, but by a factory reset. Where there is a data drive, the card
+//! is written only when its `status.txt` changes and when a secret or an order on it is wiped. The thread that pings the
+//! watchdog touches no disk.
 
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-
 #define TABLE_BYTES 32
 #define STEP_BYTES 16
 

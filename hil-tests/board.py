@@ -50,9 +50,14 @@ class Board:
     serial: Serial
     s3: str
     has_power_button = True
+    card_at_hand = True
     # Of an object that counts as large there: what its network carries in some seconds.
     large_bytes = 20 << 20
     found = "[board]\nfound = true\n"
+
+    def let_it_found(self):
+        """The card says that the board founds a grid."""
+        self.put_on_card("shoal.toml", self.found)
 
     def power_on(self):
         raise NotImplementedError

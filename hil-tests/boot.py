@@ -27,7 +27,7 @@ def main():
         sys.exit(f"there is no image of it: `just image {chosen.board}` builds one")
     made = qemu.QemuBoard(chosen.board, qemu.TOP / "target/boot" / chosen.board)
     made.serial = Echo()
-    made.put_on_card("shoal.toml", made.found)
+    made.let_it_found()
     made.power_on()
     print(f"S3 will be at {made.s3}; its keys come on the console; Ctrl-C cuts the power", flush=True)
     try:

@@ -1,9 +1,9 @@
-import random
 import shutil
 
 import pytest
 
 import qemu
+import real
 import wires as wiring
 
 
@@ -19,24 +19,23 @@ def cuts(request):
 
 @pytest.fixture
 def seed(request):
-    given = request.config.getoption("--seed")
-    chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
-    print(f"seed {chosen} (again: --seed {chosen})")
-    return chosen
+    return wiring.chosen_seed(request)
 
 
 @pytest.fixture
 def boards(tmp_path):
-    """Makes boards in QEMU; all are off in the end."""
-    lacking = qemu.missing()
-    if lacking:
-        pytest.fail(lacking)
+    """Makes boards: in QEMU by their names, real ones by their descriptions; all are off in the end."""
     made = []
 
-    def make(name, **options):
-        board = qemu.QemuBoard(name, tmp_path / f"board-{len(made)}", number=len(made), **options)
-        made.append(board)
-        return board
+    def make(which, **options):
+        if isinstance(which, dict):
+            made.append(real.RealBoard(which))
+        else:
+            lacking = qemu.missing()
+            if lacking:
+                pytest.fail(lacking)
+            made.append(qemu.QemuBoard(which, tmp_path / f"board-{len(made)}", number=len(made), **options))
+        return made[-1]
 
     yield make
     for board in made:

@@ -50,6 +50,7 @@ class QemuBoard(Board):
         program = self.emulator["program"]
         assert shutil.which(program), f"{program} is not installed: README.md says which package has it"
         self.has_power_button = self.has_pci
+        self.has_watchdog = self.has_pci and self.emulator["watchdog"]
         if not self.has_pci:
             self.large_bytes = 3 << 20  # its emulated USB carries some 150 KB a second
         self.card = self.folder / "card.img"

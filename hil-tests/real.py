@@ -5,11 +5,17 @@ import subprocess
 import threading
 import tomllib
 
+import pytest
+
 from board import Board, Serial
 
 
 class RealBoard(Board):
     """`described`: one table of the file."""
+
+    # Cards are flashed by hand and stay in their boards.
+    has_power_button = False
+    card_at_hand = False
 
     def __init__(self, described):
         self.name, self.s3 = described["name"], described["s3"]
@@ -23,6 +29,9 @@ class RealBoard(Board):
         while data := os.read(self.line, 4096):
             self.serial.feed(data.decode(errors="replace"))
 
+    def let_it_found(self):
+        """It was flashed so."""
+
     def power_on(self):
         subprocess.run(self.power["on"], shell=True, check=True)
 
@@ -34,9 +43,11 @@ class RealBoard(Board):
         os.close(self.line)
 
 
-def real_boards():
+def parameters():
+    """The described boards as parameters of a test; where there are none, one that is skipped and says so."""
     path = os.environ.get("SHOAL_HIL_BOARDS")
     if not path:
-        return []
+        why = "no real boards: SHOAL_HIL_BOARDS names a file that describes them (README.md)"
+        return [pytest.param(None, marks=pytest.mark.skip(reason=why), id="real")]
     with open(path, "rb") as file:
-        return tomllib.load(file)["board"]
+        return [pytest.param(described, id=f"real-{described['name']}") for described in tomllib.load(file)["board"]]

@@ -38,7 +38,7 @@ def knows(board, keys):
 def test_an_imager_and_a_factory_reset(boards):
     board = boards(BOARD, drives=1)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "shoal-data", board.drives[0]], check=True)
-    board.put_on_card("shoal.toml", board.found)
+    board.let_it_found()
     board.put_on_card("user-data", USER_DATA)
     board.put_on_card("network-config", NETWORK)
     board.power_on()

@@ -90,6 +90,15 @@ def client(served, founded):
                         config=botocore.config.Config(s3={"addressing_style": "path"}))
 
 
+def store(s3):
+    """An object that was put and read back; its body."""
+    s3.create_bucket(Bucket="attic")
+    body = os.urandom(3 << 20)
+    s3.put_object(Bucket="attic", Key="box", Body=body)
+    assert s3.get_object(Bucket="attic", Key="box")["Body"].read() == body
+    return body
+
+
 def packaged(folder):
     done = subprocess.run([IMAGE, "deb", ARCHITECTURE, "--agent", SHOAL, "--out", folder], capture_output=True, text=True,
                           env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"})
@@ -145,11 +154,7 @@ def test_debian_package(root, tmp_path):
     founded = json.loads(told.splitlines()[-1])
     served = Served(host, command, user, tmp_path / "deb.log")
     served.wait()
-    s3 = client(served, founded)
-    s3.create_bucket(Bucket="attic")
-    body = os.urandom(3 << 20)
-    s3.put_object(Bucket="attic", Key="box", Body=body)
-    assert s3.get_object(Bucket="attic", Key="box")["Body"].read() == body
+    body = store(client(served, founded))
     served.stop()
 
     # An upgrade leaves alone what people edited, and the data.
@@ -181,11 +186,7 @@ def test_container_image(root, tmp_path):
     founded = json.loads(told.splitlines()[-1])
     served = Served(container, config["Entrypoint"] + config["Cmd"], user, tmp_path / "oci.log")
     served.wait()
-    s3 = client(served, founded)
-    s3.create_bucket(Bucket="attic")
-    body = os.urandom(3 << 20)
-    s3.put_object(Bucket="attic", Key="box", Body=body)
-    assert s3.get_object(Bucket="attic", Key="box")["Body"].read() == body
+    store(client(served, founded))
     assert json.loads(container.run("/shoal", "status", "--json", user=user)), "the operator's socket answers"
     served.stop()
 

@@ -52,7 +52,7 @@ def read(s3, key):
 def test_power_cuts(boards, cuts, seed):
     moments = random.Random(seed)
     board = boards(BOARD)
-    board.put_on_card("shoal.toml", board.found)
+    board.let_it_found()
     board.power_on()
     keys = Keys(board.serial)
     board.serial.wait_for(READY)
@@ -86,7 +86,7 @@ def test_power_cuts(boards, cuts, seed):
 def test_a_fresh_card_brings_the_same_board_back(boards):
     board = boards(BOARD, drives=1)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "shoal-data", board.drives[0]], check=True)
-    board.put_on_card("shoal.toml", board.found)
+    board.let_it_found()
     board.power_on()
     keys = Keys(board.serial)
     board.serial.wait_for(READY)
@@ -109,7 +109,7 @@ def test_cuts_in_the_first_starts(boards, cuts, seed):
     moments = random.Random(seed)
     for life in range((cuts + 4) // 5):
         board = boards(BOARD)
-        board.put_on_card("shoal.toml", board.found)
+        board.let_it_found()
         board.power_on()
         board.serial.wait_for("Starting kernel")
         time.sleep(moments.uniform(0, CUT_IN_START))

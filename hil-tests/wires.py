@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "node-ag
 
 import hosts  # noqa: E402
 from grid import Grid  # noqa: E402
+from seeds import chosen_seed  # noqa: E402
 from time_server import TimeServer  # noqa: E402
 
 SERVER = 1  # 10.73.0.1 gives addresses; its host is where clients are
@@ -64,4 +65,4 @@ def why_not():
     return hosts.why_not()
 
 
-__all__ = ["Grid", "TimeServer", "Wires", "address_in", "hosts", "why_not"]
+__all__ = ["Grid", "TimeServer", "Wires", "address_in", "chosen_seed", "hosts", "why_not"]

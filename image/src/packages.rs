@@ -233,6 +233,7 @@ impl EmulatorCommand {
             "device_tree": device_tree,
             "hidden": emulator.hidden,
             "real_time_clock": board.init.real_time_clock,
+            "watchdog": board.init.watchdog,
         });
         println!("{told}");
         Ok(())

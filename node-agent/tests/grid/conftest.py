@@ -1,4 +1,3 @@
-import random
 import time
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 import hosts
 from grid import Grid, eventually
 from hosts import Network
+from seeds import chosen_seed
 
 
 def pytest_addoption(parser):
@@ -37,10 +37,7 @@ def ipv6_network(namespaces):
 
 @pytest.fixture
 def seed(request):
-    given = request.config.getoption("--seed")
-    chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
-    print(f"seed {chosen} (again: --seed {chosen})")
-    return chosen
+    return chosen_seed(request)
 
 
 @pytest.fixture

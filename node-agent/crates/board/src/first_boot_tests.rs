@@ -181,3 +181,20 @@ fn only_the_words_for_it_order_a_reset() {
     assert!(reset_done(&card).expect("removed"));
     assert_eq!(Orders::take(&card).notes, Vec::<String>::new());
 }
+
+#[test]
+fn what_the_card_tells_people_to_write_is_understood() {
+    let read_me = include_str!("../../../../image/card-readme.txt");
+    let example: Vec<&str> = read_me
+        .lines()
+        .skip_while(|line| !line.contains("[board]"))
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
+    let (_folder, card) = card();
+    put(&card, CONFIG_FILE, &example.join("\n"));
+    let orders = Orders::take(&card);
+    assert_eq!(orders.notes, ["applied: shoal.toml"]);
+    assert_eq!((orders.board.host_name.as_deref(), orders.board.found), (Some("kitchen"), true));
+    assert!(orders.agent.is_empty());
+}

@@ -1,5 +1,5 @@
 //! FAT volumes: made with files in them, and changed file by file. What is written depends on the input alone: the volume id
-//! is given, and every time stamp is the first that FAT knows.
+//! is given, and every time stamp is zero: there is none.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};

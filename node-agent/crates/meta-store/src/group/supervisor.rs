@@ -266,6 +266,9 @@ fn raft_config(shard: ShardId, log_entries_kept: u64) -> Result<Arc<Config>, Met
         max_in_snapshot_log_to_keep: log_entries_kept,
         api_channel_size: Some(REQUESTS_WAITING_MAX),
         enable_pre_vote: Some(true),
+        // A leader sends entries while its own log still writes them. After a crash it no longer knows what it sent, and
+        // in the same term it would give another entry the same id: replicas would differ, and nobody would notice.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     let checked =

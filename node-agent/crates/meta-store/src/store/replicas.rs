@@ -335,6 +335,10 @@ impl Inner {
     }
 
     async fn fetch_or_bear(&self, shard: ShardId) -> Result<(), MetaError> {
+        if self.has_run(shard) && self.holds(shard) {
+            // This node's map was behind when the others were opened: the root shard was rebuilt from an old snapshot.
+            return self.start_group(shard).await;
+        }
         if self.ensure_late_birth(shard).await? { Ok(()) } else { self.join_shard(shard).await }
     }
 

@@ -247,3 +247,18 @@ fn a_killed_process_leaves_its_cache_to_the_next() {
     });
     assert_eq!(seen, [0, 1].into());
 }
+
+#[test]
+fn a_stalled_disk_answers_reads_and_hangs_until_the_power_goes() {
+    let power = PowerSupply::new();
+    let disk = FaultDisk::with_power(1, &power);
+    let file = disk.create_new("a").unwrap();
+    file.write_all_at(0, b"x").unwrap();
+    disk.stall();
+    let writing = std::thread::spawn(move || file.write_all_at(0, b"y"));
+    assert_eq!(disk.read("a").unwrap(), b"x");
+    assert!(!writing.is_finished());
+    power.cut();
+    assert!(writing.join().unwrap().is_err());
+    assert_eq!(disk.restarted(&PowerSupply::new()).read("a").unwrap(), b"x");
+}

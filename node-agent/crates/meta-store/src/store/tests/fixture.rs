@@ -6,7 +6,7 @@ use grid_types::{
     BucketId, BucketName, Cipher, Compression, DriveId, ObjectKey, Profile, Segment, SegmentId, SegmentOwner,
     Timestamp, VersionId,
 };
-use sys::{Clock, RealClock, RealDisk, RealRandom};
+use sys::{Clock, FaultDisk, RealClock, RealDisk, RealRandom};
 
 use crate::home::HomeDrive;
 use crate::root::Bucket;
@@ -45,6 +45,11 @@ impl Folders {
     pub(super) async fn open(&self, config: MetaConfig) -> MetaStore {
         MetaStore::open(self.home(), config, Arc::new(RealClock), Arc::new(RealRandom)).await.unwrap()
     }
+}
+
+/// A home of one simulated disk.
+pub(super) fn simulated_home(disk: &FaultDisk) -> Vec<HomeDrive> {
+    vec![HomeDrive { id: DriveId::from_bytes([1; 16]), disk: Arc::new(disk.clone()) }]
 }
 
 pub(super) fn bucket(number: u8, name: &str) -> Bucket {

@@ -9,9 +9,10 @@ use grid_types::{NodeId, ShardId};
 use parking_lot::Mutex;
 use rpc::memory::MemoryNet;
 use rpc::{Body, Method, Network, RpcError, Services};
-use sys::{RealClock, RealRandom};
+use sys::{FaultDisk, RealClock, RealRandom};
 
-use super::fixture::{Folders, bucket, put_inline};
+use super::fixture::{Folders, bucket, put_inline, simulated_home};
+use crate::home::HomeDrive;
 use crate::query::ListQuery;
 use crate::{MetaConfig, MetaMember, MetaPeers, MetaStore};
 
@@ -53,7 +54,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct GridNode {
     pub number: u64,
     pub folders: Folders,
+    /// In place of the folders.
+    pub disk: Option<FaultDisk>,
     pub store: MetaStore,
+}
+
+impl GridNode {
+    pub(super) fn home(&self) -> Vec<HomeDrive> {
+        self.disk.as_ref().map_or_else(|| self.folders.home(), simulated_home)
+    }
 }
 
 /// A grid whose nodes live in this process.
@@ -72,6 +81,11 @@ pub(super) fn id(number: u64) -> NodeId {
 
 impl Grid {
     pub(super) async fn found(config: MetaConfig) -> Self {
+        Self::found_on(None, config).await
+    }
+
+    /// The founder's home is a simulated disk, where one is given.
+    async fn found_on(disk: Option<FaultDisk>, config: MetaConfig) -> Self {
         let mut grid = Self {
             net: MemoryNet::default(),
             config,
@@ -79,12 +93,21 @@ impl Grid {
             nodes: Vec::new(),
             calls: Calls::default(),
         };
-        grid.add(true).await;
+        grid.add_on(disk, true).await;
         grid
     }
 
     pub(super) async fn of(nodes: usize, config: MetaConfig) -> Self {
-        let mut grid = Self::found(config).await;
+        Self::of_nodes(nodes, None, config).await
+    }
+
+    /// As `of`; the first node, which leads, has a simulated disk.
+    pub(super) async fn led_from(disk: FaultDisk, nodes: usize, config: MetaConfig) -> Self {
+        Self::of_nodes(nodes, Some(disk), config).await
+    }
+
+    async fn of_nodes(nodes: usize, disk: Option<FaultDisk>, config: MetaConfig) -> Self {
+        let mut grid = Self::found_on(disk, config).await;
         for _ in 1..nodes {
             grid.add(false).await;
         }
@@ -118,6 +141,10 @@ impl Grid {
     }
 
     pub(super) async fn add(&mut self, founder: bool) {
+        self.add_on(None, founder).await;
+    }
+
+    async fn add_on(&mut self, disk: Option<FaultDisk>, founder: bool) {
         let number = self.nodes.len() as u64 + 1;
         self.members.push(MetaMember::healthy(number, id(number)));
         self.tell();
@@ -125,7 +152,8 @@ impl Grid {
         let services = Services::default();
         let network = self.calls.counted(self.net.join(id(number), services.clone()));
         let peers = MetaPeers::new(number, network, self.members.clone());
-        let (home, config) = (folders.home(), self.config.clone());
+        let home = disk.as_ref().map_or_else(|| folders.home(), simulated_home);
+        let config = self.config.clone();
         let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
         let store = if founder {
             MetaStore::found_among(home, config, clock, random, peers).await.unwrap()
@@ -133,7 +161,7 @@ impl Grid {
             MetaStore::join(home, config, clock, random, peers).await.unwrap()
         };
         store.serve(&services);
-        self.nodes.push(GridNode { number, folders, store });
+        self.nodes.push(GridNode { number, folders, disk, store });
     }
 
     pub(super) fn tell(&self) {
@@ -170,7 +198,7 @@ impl Grid {
         let peers = MetaPeers::new(number, network, self.members.clone());
         let node = self.nodes.iter_mut().find(|node| node.number == number).unwrap();
         let (clock, random) = (Arc::new(RealClock), Arc::new(RealRandom));
-        let opened = MetaStore::open_among(node.folders.home(), self.config.clone(), clock, random, peers);
+        let opened = MetaStore::open_among(node.home(), self.config.clone(), clock, random, peers);
         node.store = opened.await.unwrap();
         node.store.serve(&services);
     }

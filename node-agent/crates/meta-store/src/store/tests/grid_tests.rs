@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grid_types::{ErrorCode, ShardId};
 use rpc::Services;
-use sys::{RealClock, RealRandom};
+use sys::{FaultDisk, PowerSupply, RealClock, RealRandom};
 
 use super::fixture::{Folders, bucket, key, put_inline, runtime};
 use super::grid::{Grid, PATIENCE, id, keys, until};
@@ -160,6 +160,46 @@ fn a_replica_that_missed_what_was_purged_goes_on_from_a_snapshot() {
         grid.kill(other).await;
         let op = grid.store(away).new_op();
         grid.store(away).commit(op, put_inline(&photos, "last", 999, b"x")).await.unwrap();
+        grid.shutdown().await;
+    });
+}
+
+/// A leader sends entries while its own log still writes them. Killed then, it no longer knows what it sent: were it to go
+/// on in its old term, it would give the same place of the log to another entry, and the replicas would differ for good.
+#[test]
+fn a_leader_that_was_killed_does_not_go_on_in_its_old_term() {
+    runtime().block_on(async {
+        let (power, shard) = (PowerSupply::new(), ShardId(1));
+        let disk = FaultDisk::with_power(1, &power);
+        let config = MetaConfig { leader_settle: Duration::MAX, ..MetaConfig::default() };
+        let mut grid = Grid::led_from(disk.clone(), 3, config).await;
+        let photos = bucket(1, "photos");
+        grid.store(1).create_bucket(photos.clone(), vec![1]).await.unwrap();
+        assert_eq!(grid.leader(shard), Some(1));
+        let last = |grid: &Grid, number| grid.store(number).inner.log.group(shard).state().last;
+        let before = last(&grid, 1);
+        until(|| [2, 3].iter().all(|number| last(&grid, *number) == before)).await;
+
+        disk.stall();
+        let (store, first) = (grid.store(1).clone(), put_inline(&photos, "first", 1, b"x"));
+        let sent = tokio::spawn(async move { store.commit(store.new_op(), first).await });
+        until(|| [2, 3].iter().all(|number| last(&grid, *number) > before)).await;
+        power.cut();
+        grid.kill(1).await;
+        sent.abort();
+        grid.nodes[0].disk = Some(disk.restarted(&PowerSupply::new()));
+        grid.restart(1).await;
+        assert_eq!(last(&grid, 1), before, "its log lacks what it sent");
+
+        for number in 1..=3 {
+            let store = grid.store(number);
+            let command = put_inline(&photos, &format!("then {number}"), number, b"x");
+            store.commit(store.new_op(), command).await.unwrap();
+        }
+        for number in 1..=3 {
+            let held = keys(grid.store(number), photos.id).await;
+            assert_eq!(held, ["first", "then 1", "then 2", "then 3"], "node {number}");
+        }
         grid.shutdown().await;
     });
 }
@@ -331,7 +371,7 @@ fn two_generations_do_not_mix() {
         // Set aside, it comes back blank.
         grid.kill(2).await;
         grid.kill(old).await;
-        let home = grid.nodes.iter().find(|node| node.number == old).unwrap().folders.home();
+        let home = grid.nodes.iter().find(|node| node.number == old).unwrap().home();
         assert_eq!(MetaStore::set_aside(home.clone()).await.unwrap().len(), 1);
         assert!(!MetaStore::exists(home.clone()).await.unwrap());
         let services = Services::default();

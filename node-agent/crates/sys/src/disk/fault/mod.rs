@@ -11,6 +11,7 @@
 //!   as on Linux: a later sync succeeds and does not write it.
 //! - **Full disk** (`set_capacity`): a write that runs out of room leaves the part that fitted, and fails.
 //! - **Unreadable file** (`fail_reads`), **flipped bits** (`corrupt`), **pulled drive** (`pull`): each later operation fails.
+//! - **Stalled drive** (`stall`): changes and syncs do not end before the power goes.
 //!
 //! Stricter than any Linux file system in two points: syncing a file does not make its name durable, and a new
 //! directory is a name in its parent.
@@ -22,7 +23,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -92,6 +94,7 @@ struct Shared {
     seed: u64,
     random: Arc<SeededRandom>,
     syncs: Arc<AtomicU64>,
+    stalled: AtomicBool,
     state: Arc<Mutex<State>>,
 }
 
@@ -105,6 +108,8 @@ struct State {
     pulled: bool,
 }
 
+/// Between two looks of a stalled operation at the power.
+const STALL_LOOK: Duration = Duration::from_millis(1);
 /// Room of a disk whose capacity nobody set.
 const CAPACITY_DEFAULT: u64 = 1 << 40;
 
@@ -137,6 +142,7 @@ impl FaultDisk {
                 seed,
                 random: Arc::new(SeededRandom::new(seed)),
                 syncs: Arc::new(AtomicU64::new(0)),
+                stalled: AtomicBool::new(false),
                 state: Arc::new(Mutex::new(state)),
             }),
         }
@@ -160,10 +166,9 @@ impl FaultDisk {
     /// cut its supply, then start the next process on `restarted`.
     pub fn restarted(&self, power: &PowerSupply) -> Self {
         let (random, syncs) = (self.shared.random.clone(), self.shared.syncs.clone());
-        let state = self.shared.state.clone();
-        Self {
-            shared: Arc::new(Shared { power: power.clone(), seed: self.shared.seed, random, syncs, state }),
-        }
+        let (power, state, seed) = (power.clone(), self.shared.state.clone(), self.shared.seed);
+        let stalled = AtomicBool::new(false);
+        Self { shared: Arc::new(Shared { power, seed, random, syncs, stalled, state }) }
     }
 
     /// Bytes of the disk in all.
@@ -197,6 +202,11 @@ impl FaultDisk {
     /// Plugs a pulled drive in again; what was unsynced then still is.
     pub fn plug(&self) {
         self.shared.state.lock().pulled = false;
+    }
+
+    /// Changes and syncs that begin from now on hang until the power goes; reads go on.
+    pub fn stall(&self) {
+        self.shared.stalled.store(true, Ordering::SeqCst);
     }
 
     /// Syncs of files and directories so far.
@@ -250,8 +260,16 @@ impl Shared {
         if state.pulled { Err(eio()) } else { Ok(state) }
     }
 
+    /// Hangs while the drive is stalled.
+    fn hang(&self) {
+        while self.stalled.load(Ordering::SeqCst) && !self.power.is_off() {
+            std::thread::sleep(STALL_LOOK);
+        }
+    }
+
     /// Runs a change. Where the power goes during it, it has happened to the cache alone, and fails.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        self.hang();
         let mut state = self.state()?;
         if self.power.is_off() {
             return Err(unpowered());
@@ -264,6 +282,7 @@ impl Shared {
     /// Runs a sync: cut short, it has not happened. `sync(state, None)` succeeds, with a survival it fails and leaves
     /// what survives.
     fn sync(&self, sync: impl FnOnce(&mut State, Option<Survival<'_>>) -> io::Result<()>) -> io::Result<()> {
+        self.hang();
         let mut state = self.state()?;
         if !self.power.spend() {
             return Err(unpowered());

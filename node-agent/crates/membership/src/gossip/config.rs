@@ -48,6 +48,11 @@ const TRANSMISSIONS: NonZeroU8 = NonZeroU8::new(10).expect("not zero");
 const DOWN_REMEMBERED: Duration = Duration::from_secs(900);
 
 impl GossipConfig {
+    /// A suspicion that is so old has no timer any more.
+    pub(super) fn forgotten_after(&self) -> Duration {
+        2 * self.suspect_for
+    }
+
     pub(super) fn swim(&self) -> foca::Config {
         let mut swim = foca::Config::simple();
         swim.probe_period = self.probe_period;

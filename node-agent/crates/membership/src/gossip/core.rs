@@ -367,11 +367,20 @@ impl Core {
         }
     }
 
+    /// A node that takes a new name loses foca's timers: whom it suspects then, it would suspect for ever. Given up in their place;
+    /// who lives is told, and comes back under a new name.
+    fn is_forgotten_suspect(&self, node: NodeId, now: Duration) -> bool {
+        let member = self.view.members.get(&node);
+        member.is_some_and(|member| {
+            member.liveness == Liveness::Suspect && now >= member.since + self.config.forgotten_after()
+        })
+    }
+
     /// Makes the view anew.
     fn refresh(&mut self, now: Duration) {
         (self.view_made, self.view_stale) = (now, false);
         let mut lives: BTreeMap<NodeId, Liveness> = BTreeMap::new();
-        let mut ghosts = Vec::new();
+        let mut dead = Vec::new();
         let mut seen = self.seen.lock();
         for member in self.swim.iter_membership_state() {
             let liveness = match member.state() {
@@ -379,8 +388,9 @@ impl Core {
                 foca::State::Suspect => Liveness::Suspect,
                 foca::State::Down => Liveness::Down,
             };
-            if liveness != Liveness::Down && self.removed.contains(&member.id().node) {
-                ghosts.push(foca::Member::down(*member.id()));
+            let ghost = liveness != Liveness::Down && self.removed.contains(&member.id().node);
+            if ghost || liveness == Liveness::Suspect && self.is_forgotten_suspect(member.id().node, now) {
+                dead.push(foca::Member::down(*member.id()));
             }
             if liveness == Liveness::Alive {
                 // Whoever is new has something to say, even before it says which version.
@@ -391,9 +401,9 @@ impl Core {
         }
         drop(seen);
         lives.insert(self.node, Liveness::Alive);
-        if !ghosts.is_empty() {
-            if let Err(error) = self.swim.apply_many(ghosts.into_iter(), true, &mut self.effects) {
-                tracing::debug!(%error, "forgetting removed members");
+        if !dead.is_empty() {
+            if let Err(error) = self.swim.apply_many(dead.into_iter(), true, &mut self.effects) {
+                tracing::debug!(%error, "giving up removed members and forgotten suspects");
             }
             self.collect(now);
         }

@@ -367,6 +367,23 @@ fn a_node_alone_holds_the_others_for_down_and_finds_them_again() {
     assert!(simulation.all_alive());
 }
 
+/// A node that was cut off just so long that the others gave it up, and it not yet the last of them: it takes a new name while
+/// it suspects somebody.
+#[test]
+fn after_a_cut_of_any_length_all_find_each_other_again() {
+    for seed in 0..200 {
+        for nodes in [3, 5] {
+            let mut simulation = Simulation::new(nodes, seed, 0);
+            simulation.run(10 * SECOND);
+            simulation.isolated = BTreeSet::from([0]);
+            simulation.run(Duration::from_millis(2_000 + 40 * seed));
+            simulation.isolated.clear();
+            simulation.run(20 * SECOND);
+            assert!(simulation.all_alive(), "{nodes} nodes, seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn members_that_were_never_heard_are_suspect_then_down() {
     let mut simulation = Simulation::new(3, 5, 0);

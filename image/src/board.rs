@@ -97,7 +97,7 @@ pub struct Kernel {
     pub package: String,
     /// Command line, but for what the boot script adds.
     pub command_line: String,
-    /// Modules by name; those that they need come with them.
+    /// Modules by name; those that they need come with them. A name that ends in `?` may be missing from the kernel.
     pub modules: Vec<String>,
     /// Parameters of modules: `i6300esb = "heartbeat=30"`.
     #[serde(default)]
@@ -146,6 +146,9 @@ pub enum Method {
 pub struct Init {
     /// Devices that the node's state is shown on.
     pub consoles: Vec<String>,
+    /// LEDs by the names that the kernel gives them; the first that is there shows the state.
+    #[serde(default)]
+    pub leds: Vec<String>,
     /// Has it a hardware watchdog that a driver serves?
     pub watchdog: bool,
     /// Has it a clock that runs without power?

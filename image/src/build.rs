@@ -19,7 +19,7 @@ use crate::initramfs::{self, read};
 use crate::keys::{Signer, TRUSTED_VARIABLE};
 use crate::packages::Packages;
 use crate::tarball::pack;
-use crate::{Failure, grub, uboot};
+use crate::{Failure, grub, modules, uboot};
 
 /// Of the finished image; the image is read once more than that by whoever flashes it.
 const ZSTD_LEVEL: i32 = 10;
@@ -256,10 +256,14 @@ fn volume(
 }
 
 fn kernel_of(root: &Path) -> Result<Vec<u8>, Failure> {
-    let boot = root.join("boot");
-    let entries = std::fs::read_dir(&boot).map_err(|error| format!("{}: {error}", boot.display()))?;
-    let kernel = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"));
-    read(&kernel.ok_or("the kernel's package holds no vmlinuz")?.path())
+    let boot = std::fs::read_dir(root.join("boot")).into_iter().flatten().flatten();
+    let kernel = boot.map(|entry| entry.path()).find(|path| file_name_begins(path, "vmlinuz-"));
+    let kernel = kernel.or_else(|| modules::folder(root).ok().map(|folder| folder.join("vmlinuz")));
+    read(&kernel.ok_or("the kernel's package holds no vmlinuz")?)
+}
+
+fn file_name_begins(path: &Path, with: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(with))
 }
 
 /// Slots have no folders.
@@ -267,13 +271,11 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The file of a device tree in the kernel's package.
+/// The file of a device tree in the kernel's package: beside the modules since Debian 14.
 pub fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {
-    let above = root.join("usr/lib");
-    let folder = std::fs::read_dir(&above)?
-        .flatten()
-        .find(|entry| entry.file_name().to_string_lossy().starts_with("linux-image-"));
-    Ok(folder.ok_or("the kernel's package holds no device trees")?.path().join(tree))
+    let above = std::fs::read_dir(root.join("usr/lib"))?.flatten().map(|entry| entry.path());
+    let older = above.into_iter().find(|path| file_name_begins(path, "linux-image-"));
+    Ok(older.map_or_else(|| modules::folder(root).map(|folder| folder.join("dtb")), Ok)?.join(tree))
 }
 
 /// The same bytes for the same input.

@@ -23,8 +23,11 @@ pub fn spdx(name: &str, board: &Board, lock: &Lock) -> Result<String, Failure> {
         "copyrightText": "NOASSERTION",
         "filesAnalyzed": false,
     })];
+    let mut pins = Vec::new();
     for package in board.packages() {
-        let pin = lock.pin(package, board.architecture)?;
+        pins.extend(lock.pins(package, board.architecture)?);
+    }
+    for pin in pins {
         let real = pin.real.as_ref().unwrap_or(&pin.name);
         packages.push(json!({
             "SPDXID": format!("SPDXRef-Package-{}", identifier(real)),

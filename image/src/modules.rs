@@ -25,16 +25,13 @@ pub struct Module {
 }
 
 impl Modules {
-    /// Reads `lib/modules/VERSION` below `root`, where `depmod` has to write its list first.
+    /// Reads what `folder` names, where `depmod` has to write its list first.
     pub fn load(root: &Path) -> Result<Self, Failure> {
-        let above = [root.join("usr/lib/modules"), root.join("lib/modules")];
-        let above = above.iter().find(|path| path.is_dir()).ok_or("the kernel's package holds no modules")?;
-        let version =
-            std::fs::read_dir(above)?.next().ok_or("the kernel's package holds no modules")??.file_name();
-        let folder = above.join(&version);
+        let folder = folder(root)?;
         if !folder.join("modules.dep").exists() {
-            let base = above.parent().and_then(Path::parent).unwrap_or(root);
-            run(Command::new(depmod()).arg("-b").arg(std::fs::canonicalize(base)?).arg(&version))?;
+            let base = folder.ancestors().nth(3).unwrap_or(root);
+            let version = folder.file_name().unwrap_or_default();
+            run(Command::new(depmod()).arg("-b").arg(std::fs::canonicalize(base)?).arg(version))?;
         }
         let read = |name: &str| {
             let path = folder.join(name);
@@ -61,6 +58,14 @@ impl Modules {
             _ => Ok(std::fs::read(&path)?),
         }
     }
+}
+
+/// `lib/modules/VERSION` of an unpacked kernel.
+pub fn folder(root: &Path) -> Result<PathBuf, Failure> {
+    let none = "the kernel's package holds no modules";
+    let above = [root.join("usr/lib/modules"), root.join("lib/modules")];
+    let above = above.iter().find(|path| path.is_dir()).ok_or(none)?;
+    Ok(std::fs::read_dir(above)?.next().ok_or(none)??.path())
 }
 
 /// Debian keeps it where only root's PATH looks.
@@ -96,11 +101,14 @@ pub fn ordered(
     let by_name: BTreeMap<String, &String> = needs.keys().map(|path| (name_of(path), path)).collect();
     let mut order: Vec<Module> = Vec::new();
     for name in names {
+        let (name, dispensable) = name.strip_suffix('?').map_or((name.as_str(), false), |name| (name, true));
         let name = name.replace('-', "_");
-        if builtin.contains(&name) {
-            continue;
-        }
-        let path = by_name.get(&name).ok_or_else(|| format!("the kernel has no module {name}"))?;
+        let path = match by_name.get(&name) {
+            _ if builtin.contains(&name) => continue,
+            None if dispensable => continue,
+            None => return Err(format!("the kernel has no module {name}").into()),
+            Some(path) => path,
+        };
         // depmod lists everything that is needed, the deepest last.
         let chain = needs[*path].iter().rev().chain(std::iter::once(*path));
         for path in chain {

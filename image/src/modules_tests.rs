@@ -26,5 +26,8 @@ fn what_is_needed_comes_before_what_needs_it_and_once() {
 fn an_unknown_module_is_an_error() {
     let error = ordered(&parse_needs(DEP), &parse_builtin(""), &names(&["ext5"])).expect_err("unknown");
     assert!(error.to_string().contains("ext5"));
+    let order =
+        ordered(&parse_needs(DEP), &parse_builtin(""), &names(&["ext5?", "crc16?"])).expect("dispensable");
+    assert_eq!(order.iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), ["crc16"]);
     assert_eq!(name_of("kernel/a/usb-storage.ko.zst"), "usb_storage");
 }

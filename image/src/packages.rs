@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
+use disk_image::manifest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use crate::board::{Architecture, Board};
@@ -22,7 +23,7 @@ const MIRROR_VARIABLE: &str = "SHOAL_DEBIAN_MIRROR";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// Debian's release.
+    /// Debian's release that packages are from whose name names no other.
     pub release: String,
     /// When it was pinned, as the archive of all files names that day: `20261127T000000Z`.
     pub day: String,
@@ -34,9 +35,10 @@ pub struct Lock {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// What boards call it.
+    /// What boards call it: `NAME`, or `NAME/RELEASE` for one of another release.
     pub name: String,
-    /// The package that really is taken, where `name` only points to the newest of its kind.
+    /// The package that really is taken, where `name` says it otherwise: names a release, or points to the newest kernel.
+    /// A kernel may come in several packages, which all have its name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub real: Option<String>,
     /// `arm64`, `armhf`, `amd64` or `all`.
@@ -60,17 +62,17 @@ impl Lock {
         toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
-    /// The pin of a package.
-    pub fn pin(&self, name: &str, architecture: Architecture) -> Result<&Pin, Failure> {
-        self.package
-            .iter()
-            .find(|pin| {
-                pin.name == name && [architecture.debian(), "all"].contains(&pin.architecture.as_str())
-            })
-            .ok_or_else(|| {
-                let architecture = architecture.debian();
-                format!("{name}:{architecture} is not pinned in {LOCK_FILE}: run `just image-lock`").into()
-            })
+    /// The pins of a package: one, or the parts of a kernel.
+    pub fn pins(&self, name: &str, architecture: Architecture) -> Result<Vec<&Pin>, Failure> {
+        let architecture = architecture.debian();
+        let fits =
+            |pin: &&Pin| pin.name == name && [architecture, "all"].contains(&pin.architecture.as_str());
+        let pins: Vec<&Pin> = self.package.iter().filter(fits).collect();
+        if pins.is_empty() {
+            let told = format!("{name}:{architecture} is not pinned in {LOCK_FILE}: run `just image-lock`");
+            return Err(told.into());
+        }
+        Ok(pins)
     }
 }
 
@@ -91,18 +93,24 @@ impl Packages {
         &self.lock
     }
 
-    /// The folder that holds the files of a package.
+    /// The folder that holds the files of a package, or of all parts of a kernel.
     pub fn unpacked(&self, name: &str, architecture: Architecture) -> Result<PathBuf, Failure> {
-        let pin = self.lock.pin(name, architecture)?;
-        let folder = self.cache.join("unpacked").join(&pin.sha256);
+        let pins = self.lock.pins(name, architecture)?;
+        let content = match pins[..] {
+            [pin] => pin.sha256.clone(),
+            _ => sha256_hex(pins.iter().map(|pin| pin.sha256.as_str()).collect::<String>().as_bytes()),
+        };
+        let folder = self.cache.join("unpacked").join(&content);
         if folder.exists() {
             return Ok(folder);
         }
-        let file = self.downloaded(pin)?;
-        let half = self.cache.join("unpacked").join(format!("{}.half", pin.sha256));
+        let half = self.cache.join("unpacked").join(format!("{content}.half"));
         let _ = std::fs::remove_dir_all(&half);
         std::fs::create_dir_all(&half)?;
-        run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&half))?;
+        for pin in pins {
+            let file = self.downloaded(pin)?;
+            run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&half))?;
+        }
         std::fs::rename(&half, &folder)?;
         Ok(folder)
     }
@@ -141,7 +149,7 @@ fn download(address: &str, to: &Path, sha256: &str) -> Result<(), Failure> {
     fetch(address, to, Some(sha256))?;
     // The helper has checked already; its word alone would not be ours.
     let content = std::fs::read(to)?;
-    let found = disk_image::manifest::sha256_hex(&content);
+    let found = sha256_hex(&content);
     if found != sha256 {
         return Err(format!("{address} has SHA-256 {found}, pinned is {sha256}").into());
     }

@@ -23,10 +23,11 @@ sha256 = "01"
 #[test]
 fn a_pin_is_found_by_name_and_architecture() {
     let lock: Lock = toml::from_str(LOCK).expect("a lock");
-    assert_eq!(lock.pin("busybox-static", Architecture::Arm64).expect("pinned").version, "1");
-    assert_eq!(lock.pin("u-boot-qemu", Architecture::Armhf).expect("for all").version, "2");
+    let version = |name, architecture| lock.pins(name, architecture).expect("pinned")[0].version.clone();
+    assert_eq!(version("busybox-static", Architecture::Arm64), "1");
+    assert_eq!(version("u-boot-qemu", Architecture::Armhf), "2");
     let error =
-        lock.pin("busybox-static", Architecture::Armhf).expect_err("another architecture").to_string();
+        lock.pins("busybox-static", Architecture::Armhf).expect_err("another architecture").to_string();
     assert!(error.contains("image-lock"), "{error}");
 }
 

@@ -18,6 +18,9 @@ pub struct Facts {
     pub trusted_keys: Vec<String>,
     /// Devices below /dev that the state is shown on.
     pub consoles: Vec<String>,
+    /// LEDs by the names that the kernel gives them; the first that is there shows the state.
+    #[serde(default)]
+    pub leds: Vec<String>,
     /// Is there a watchdog to be pinged?
     pub watchdog: bool,
     /// Does a clock run while the power is off?

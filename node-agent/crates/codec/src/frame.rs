@@ -2,10 +2,19 @@
 //! number (u64, little endian) followed by the block. A frame in the wrong place fails. Finds rot, not malice.
 //!
 //! HighwayHash: Alakuijala, Cox, Wassenberg, "Fast keyed hash/pseudo-random function using SIMD multiply and
-//! permute" (2016). The crate picks AVX2, SSE4.1, NEON or portable code at run time; all give the same bytes.
+//! permute" (2016). The crate picks AVX2, SSE4.1, NEON or portable code at run time, and `neon` that of 32-bit ARM; all give
+//! the same bytes.
 
 use grid_types::ChunkKey;
-use highway::{HighwayHash, HighwayHasher, Key};
+use highway::Key;
+
+#[cfg(target_arch = "arm")]
+mod neon;
+
+#[cfg(not(target_arch = "arm"))]
+use highway::{HighwayHash as _, HighwayHasher as Hasher};
+#[cfg(target_arch = "arm")]
+use neon::Hasher;
 
 /// Bytes of a frame's hash; it stands before its block.
 pub const FRAME_HASH_BYTES: usize = 32;
@@ -17,7 +26,7 @@ const FORMAT_CONSTANT: &[u8; 32] = b"shoal frame hash, format one ...";
 #[derive(Clone)]
 pub struct FrameHasher {
     /// The keyed state before the first byte; hashing a frame starts from a copy.
-    keyed: HighwayHasher,
+    keyed: Hasher,
 }
 
 impl FrameHasher {
@@ -28,7 +37,7 @@ impl FrameHasher {
             *byte ^= id;
         }
         bytes[16] ^= chunk.index;
-        Self { keyed: HighwayHasher::new(highway_key(&bytes)) }
+        Self { keyed: Hasher::new(highway_key(&bytes)) }
     }
 
     /// The hash of frame `number` with this block.
@@ -54,6 +63,13 @@ impl FrameHasher {
     pub fn verify(&self, number: u64, block: &[u8], hash: &[u8]) -> bool {
         self.hash(number, block) == hash
     }
+}
+
+/// HighwayHash-256 by the code that frames are hashed with.
+pub(crate) fn highway_256(key: &[u8; 32], bytes: &[u8]) -> [u64; 4] {
+    let mut hasher = Hasher::new(highway_key(key));
+    hasher.append(bytes);
+    hasher.finalize256()
 }
 
 /// Four little-endian words, as in Google's reference code.

@@ -3,6 +3,8 @@
 //!
 //! Invariant: no I/O, no clock, no randomness, no async. The only SIMD and C kernels of the tree live here.
 
+#[cfg(target_arch = "arm")]
+mod arm;
 pub mod erasure;
 pub mod frame;
 pub mod layout;

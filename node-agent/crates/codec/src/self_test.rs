@@ -5,9 +5,8 @@
 //! their own, made with the reference crates.
 
 use grid_types::{ChunkKey, Cipher, Compression, SegmentId};
-use highway::{HighwayHash, HighwayHasher};
 
-use crate::frame::{highway_key, to_bytes};
+use crate::frame::{highway_256, to_bytes};
 use crate::seal::{aead_key, seal_detached};
 use crate::{ErasureCode, FrameHasher, SealContext, Sealer, SegmentKey};
 
@@ -93,7 +92,7 @@ fn highway_hash() -> bool {
     let hash = |len: u8| {
         let key = std::array::from_fn(|i| i as u8);
         let data: Vec<u8> = (0..len).collect();
-        HighwayHasher::new(highway_key(&key)).hash256(&data)
+        highway_256(&key, &data)
     };
     hash(0) == [0xDD44_482A_C2C8_74F5, 0xD946_0173_13C7_351F, 0xB3AE_BECC_B987_14FF, 0x41DA_2331_4575_1DF4]
         && to_bytes(hash(64)) == HIGHWAY_64

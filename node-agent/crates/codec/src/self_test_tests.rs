@@ -19,7 +19,9 @@ fn each_check_by_itself() {
 #[test]
 fn golden_vectors_are_those_of_the_references() {
     use chacha20poly1305::aead::{AeadInOut, KeyInit};
-    use highway::PortableHash;
+    use highway::{HighwayHash, PortableHash};
+
+    use crate::frame::highway_key;
 
     let key = std::array::from_fn(|i| i as u8);
     let data: Vec<u8> = (0..64).collect();

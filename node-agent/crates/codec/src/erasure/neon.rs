@@ -14,6 +14,8 @@ use grid_types::CHUNKS_PER_SEGMENT_MAX;
 use rusty_erasure::kernel::Kernels;
 use rusty_erasure::tables::{TABLE_BYTES, init_tables, table_mul};
 
+use crate::arm::has_neon;
+
 /// Bytes that the C function handles at once; it takes whole steps alone.
 const STEP_BYTES: usize = 16;
 /// Outputs that it handles at once: their tables and sums fit the registers.
@@ -34,10 +36,8 @@ unsafe extern "C" {
 
 /// The set, where this CPU has NEON.
 pub(super) fn kernels() -> Option<Kernels> {
-    // Linux, arch/arm/include/uapi/asm/hwcap.h.
-    const NEON: usize = 1 << 12;
     let portable = Kernels::scalar();
-    (rustix::param::linux_hwcap().0 & NEON != 0).then_some(Kernels {
+    has_neon().then_some(Kernels {
         init: init_tables,
         table_bytes: TABLE_BYTES,
         encode,

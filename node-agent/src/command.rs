@@ -154,7 +154,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(command) => command.run().await,
         Command::Demo(command) => command.run().await,
         Command::Config(command) => command.run(),
-        Command::Flash(command) => command.run(),
+        Command::Flash(command) => command.run().await,
         Command::Status(command) => command.run().await,
         Command::Drive(command) => command.run().await,
         Command::Key(command) => command.run().await,

@@ -221,8 +221,12 @@ impl AnswerStream {
 fn trusting(authority: &Path) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", authority.display());
-    for certificate in CertificateDer::pem_file_iter(authority).map_err(|error| told(&error))? {
-        roots.add(certificate.map_err(|error| told(&error))?).map_err(|error| told(&error))?;
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(authority).map_err(|error| told(&error))?.collect();
+    // A system's list may have some that are of no use for TLS.
+    let (usable, _) = roots.add_parsable_certificates(certificates.map_err(|error| told(&error))?);
+    if usable == 0 {
+        return Err(told(&"it holds no certificate of an authority"));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)

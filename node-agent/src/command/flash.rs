@@ -1,9 +1,11 @@
 //! `shoal flash`: puts an image onto a card, stick or drive, with the board's configuration and ticket.
 
+mod download;
+
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -25,9 +27,9 @@ pub struct Flash {
     /// The whole disk, /dev/sdX or /dev/mmcblkX, or a file that stands for one; everything on it is lost
     #[arg(value_name = "DISK", requires = "image")]
     disk: Option<PathBuf>,
-    /// The image, as it is or packed with zstd
-    #[arg(long, value_name = "FILE", requires = "disk")]
-    image: Option<PathBuf>,
+    /// The image, as it is or packed with zstd; an https:// or http:// address is downloaded first
+    #[arg(long, value_name = "FILE|URL", requires = "disk")]
+    image: Option<String>,
     /// What the image's SHA-256 must be [default: the line in the .sha256 file beside it]
     #[arg(long, value_name = "HEX", requires = "disk")]
     sha256: Option<String>,
@@ -47,15 +49,22 @@ pub struct Flash {
 
 impl Flash {
     /// Runs to completion.
-    pub fn run(self) -> Result<(), Failure> {
+    pub async fn run(self) -> Result<(), Failure> {
         let kernel = Kernel::running()?;
         let (Some(path), Some(image)) = (&self.disk, &self.image) else { return self.list(&kernel) };
         let disk = kernel.at(path).map_err(|error| format!("{}: {error}", path.display()))?;
         self.permit(&disk)?;
         let seed = self.seed()?;
-        let image = Image::open(image)?;
         let mut shown = Shown::new(!self.json);
-        image.verify(self.sha256.as_deref(), &mut |done, all| shown.progress("checking", done, all))?;
+        let downloaded = if download::is_address(image) {
+            let mut progress = |done, all| shown.progress("downloading", done, all);
+            Some(download::download(image, self.sha256.as_deref(), &mut progress).await?)
+        } else {
+            None
+        };
+        let sha256 = downloaded.as_ref().map(|image| image.sha256.as_str()).or(self.sha256.as_deref());
+        let image = Image::open(downloaded.as_ref().map_or(Path::new(image), |image| &image.path))?;
+        image.verify(sha256, &mut |done, all| shown.progress("checking", done, all))?;
         let (image_bytes, image_sha256) = image.measure(|done| shown.progress("measuring", done, done))?;
         // Exclusive: the kernel refuses where something took the disk into use meanwhile.
         let flags = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or_default();

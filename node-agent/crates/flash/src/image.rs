@@ -103,13 +103,8 @@ impl Image {
             if read.is_err() {
                 continue;
             }
-            // As sha256sum writes: digest, a blank, a blank or a star, name.
-            let found = text.lines().find_map(|line| {
-                let (digest, rest) = line.split_once(' ')?;
-                (rest.trim_start_matches([' ', '*']) == name).then(|| digest.to_owned())
-            });
-            if found.is_some() {
-                return Ok(found);
+            if let Some(found) = published_in(&text, &name) {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -136,6 +131,14 @@ impl Image {
     fn told(&self, source: io::Error) -> ImageError {
         ImageError::Io { path: self.path.clone(), source }
     }
+}
+
+/// The digest of the file `name` in a list as sha256sum writes it: digest, a blank, a blank or a star, name.
+pub fn published_in(list: &str, name: &str) -> Option<String> {
+    list.lines().find_map(|line| {
+        let (digest, rest) = line.split_once(' ')?;
+        (rest.trim_start_matches([' ', '*']) == name).then(|| digest.to_owned())
+    })
 }
 
 fn hash(content: &mut dyn Read, mut progress: impl FnMut(u64)) -> io::Result<(Digest, u64)> {

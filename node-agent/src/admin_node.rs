@@ -337,6 +337,7 @@ impl Node for AdminNode {
                 );
             }
             warnings.extend(clock_warnings(&self.parts.time.status()));
+            let board = tokio::task::spawn_blocking(board::status_lines).await.unwrap_or_default();
             let doors = self.doors.get();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -361,6 +362,7 @@ impl Node for AdminNode {
                 segments_unrecoverable: self.parts.repair.unrecoverable(),
                 warnings,
                 clock: Some(clock_info(&self.parts.time)),
+                board,
             })
         }
         .boxed()

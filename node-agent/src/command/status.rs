@@ -44,6 +44,9 @@ impl StatusCommand {
             "repair   {} segments incomplete, {} beyond repair",
             status.segments_incomplete, status.segments_unrecoverable
         );
+        for line in &status.board {
+            println!("board    {line}");
+        }
         for warning in &status.warnings {
             println!("warning  {warning}");
         }

@@ -116,6 +116,7 @@ impl Node for SmallNode {
             segments_unrecoverable: 0,
             warnings: Vec::new(),
             clock: Some(clock()),
+            board: Vec::new(),
         };
         async move { Ok(status) }.boxed()
     }

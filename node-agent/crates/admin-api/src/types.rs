@@ -45,6 +45,10 @@ pub struct Status {
     /// Which time it has; absent in answers of releases that did not say.
     #[serde(default)]
     pub clock: Option<ClockInfo>,
+    /// On a board that runs an image: what its card's `status.txt` says, a line each, among them what of the card was applied,
+    /// ignored or wrong.
+    #[serde(default)]
+    pub board: Vec<String>,
 }
 
 /// `GET /v1/clock`: which time a node has, and who vouches for it.

@@ -47,6 +47,11 @@ pub struct Ext {
     pub id: String,
 }
 
+/// Is there anything in this folder?
+pub fn has_entries(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// All disks that are there now; `sys` is /sys/block.
 pub fn disks(sys: &Path) -> Vec<Disk> {
     let mut disks: Vec<Disk> = std::fs::read_dir(sys)

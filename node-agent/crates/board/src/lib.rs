@@ -15,6 +15,7 @@ mod console;
 mod facts;
 mod first_boot;
 mod imager;
+mod led;
 mod network;
 mod power;
 mod slot;
@@ -30,6 +31,8 @@ mod first_boot_tests;
 #[cfg(test)]
 mod imager_tests;
 #[cfg(test)]
+mod led_tests;
+#[cfg(test)]
 mod network_tests;
 #[cfg(test)]
 mod system_tests;
@@ -39,6 +42,11 @@ use std::process::ExitCode;
 
 /// Tells init from a server that happens to be process 1 of a container.
 const FACTS_FILE: &str = "/etc/shoal/board.toml";
+
+/// The text of the card's `status.txt`, for the agent: it cannot read the card, and there may be none.
+const STATUS_IN_MEMORY: &str = "/run/shoal/status.txt";
+/// Names that file to the agent.
+const STATUS_VARIABLE: &str = "SHOAL_BOARD_STATUS";
 
 /// What init must know of the agent that it starts.
 #[derive(Debug, Clone, Copy)]
@@ -63,4 +71,12 @@ pub fn run_if_called(agent: Agent) -> Option<ExitCode> {
         return Some(network::event());
     }
     None
+}
+
+/// What init says of the board, a line each; nothing where the agent runs on another system. Blocks shortly.
+#[must_use]
+pub fn status_lines() -> Vec<String> {
+    let text = std::env::var_os(STATUS_VARIABLE).and_then(|path| std::fs::read_to_string(path).ok());
+    let text = text.unwrap_or_default();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }

@@ -29,11 +29,14 @@ const FOLDER: &str = "shoal";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A card reader on USB shows its card some seconds after power: 20 seconds.
 const CARD_LOOKS_MAX: u32 = 400;
-/// So many looks show no further disk, 3 seconds: at the first start, when it is decided whether the card gets a data
-/// partition.
-const QUIET_LOOKS_AT_FIRST: u32 = 60;
+/// So many looks show no further disk: at the first start, when it is decided whether the card gets a data partition, 3
+/// seconds, or half a second on boards that have nothing that brings disks late.
+const QUIET_LOOKS_LATE: u32 = 60;
+const QUIET_LOOKS_AT_FIRST: u32 = 10;
 /// The same at later starts, when a disk that comes late is taken in later: 100 milliseconds.
 const QUIET_LOOKS: u32 = 2;
+/// Where the kernel shows what brings disks late: USB's hubs ask one after the other, SATA and SCSI wait for disks to spin up.
+const LATE: [&str; 2] = ["/sys/bus/usb/devices", "/sys/class/scsi_host"];
 /// A board that had a data drive waits a minute for it before it says that it is gone.
 const DRIVE_LOOKS_MAX: u32 = 1_200;
 
@@ -73,11 +76,15 @@ pub fn find_card() -> Option<Disk> {
     })
 }
 
-/// Waits until so many looks on end show the same disks.
-fn settled(looks: u32) -> Vec<Disk> {
+/// Waits until enough looks on end show the same disks. `decides`: a disk that comes later comes too late.
+fn settled(decides: bool) -> Vec<Disk> {
+    let late = || LATE.iter().any(|folder| blocks::has_entries(Path::new(folder)));
+    // A bus may come late, too: it is looked for each time.
+    let decided = |same| same >= QUIET_LOOKS_LATE || same >= QUIET_LOOKS_AT_FIRST && !late();
+    let enough = |same| if decides { decided(same) } else { same >= QUIET_LOOKS };
     let mut last = blocks::disks(Path::new(SYS_BLOCK));
     let mut same = 0;
-    while same < looks {
+    while !enough(same) {
         std::thread::sleep(LOOK_EVERY);
         let now = blocks::disks(Path::new(SYS_BLOCK));
         same = if now == last { same + 1 } else { 0 };
@@ -93,7 +100,7 @@ pub fn prepare(
     permissions: Permissions,
     console: &Console,
 ) -> Vec<Place> {
-    let disks = settled(if first_start { QUIET_LOOKS_AT_FIRST } else { QUIET_LOOKS });
+    let disks = settled(first_start);
     let mut places = mount_all(&disks, card, permissions, &[], console);
     let has_partition = card.is_some_and(|card| data_part(card).is_some());
     if places.is_empty() && !first_start && !has_partition {
@@ -240,7 +247,7 @@ fn card_partition(card: &Disk, console: &Console) -> Result<Block, String> {
 /// too. They are data drives again afterwards, with nothing on them. What they were made of is discarded where the device can
 /// do that; elsewhere bytes stay until they are written over.
 pub fn reset(card: Option<&Disk>, drives: bool, console: &Console) -> Result<(), String> {
-    for disk in settled(QUIET_LOOKS_AT_FIRST) {
+    for disk in settled(true) {
         let on_card = card.is_some_and(|card| card.whole.path == disk.whole.path);
         if !on_card && !drives {
             continue;

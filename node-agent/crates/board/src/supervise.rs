@@ -12,14 +12,15 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use self::child::{ended, terminate};
-use crate::Agent;
 use crate::blocks::Disk;
 use crate::console::Console;
 use crate::facts::Facts;
 use crate::first_boot::{self, Orders, RESET_FILE, Reset, STATUS_FILE};
+use crate::led::{self, Led, Sign};
 use crate::storage::{self, Permissions, Place};
 use crate::system::{self, Stop};
 use crate::watchdog::Heart;
+use crate::{Agent, STATUS_IN_MEMORY};
 use crate::{network, power, slot, watchdog};
 
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between looks for drives that were plugged in, and for a new state.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const READY_EVERY: Duration = Duration::from_millis(100);
+/// The first line that says where S3 is waits so long for an address.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Runs the board. Comes back only where the kernel refuses to stop it.
 pub fn run(agent: Agent) -> ExitCode {
@@ -49,6 +52,8 @@ pub fn run(agent: Agent) -> ExitCode {
     let console = Console::open(facts.consoles.iter().map(String::as_str));
     console.say(&format!("version {} on {}", facts.version, facts.board));
     system::load_modules(&facts.modules, &console);
+    let led = Led::find(Path::new(led::CLASS), &facts.leds);
+    led.show(Sign::Starting);
     let heart = Heart::default();
     if facts.watchdog && !watchdog::start(heart.clone()) {
         console.say("the watchdog does not answer: a board that hangs stays so");
@@ -63,7 +68,9 @@ pub fn run(agent: Agent) -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let how = match runtime {
-        Ok(runtime) => runtime.block_on(Init { agent, facts, console: console.clone(), heart }.run()),
+        Ok(runtime) => {
+            runtime.block_on(Init { agent, facts, console: console.clone(), led: led.clone(), heart }.run())
+        }
         Err(error) => {
             console.say(&format!("init cannot run: {error}"));
             Stop::Restart
@@ -73,6 +80,7 @@ pub fn run(agent: Agent) -> ExitCode {
         Stop::PowerOff => "off",
         Stop::Restart => "restarting",
     });
+    led.show(Sign::Off);
     let error = system::stop(how);
     console.say(&format!("the board cannot be stopped: {error}"));
     ExitCode::FAILURE
@@ -82,6 +90,7 @@ struct Init {
     agent: Agent,
     facts: Facts,
     console: Console,
+    led: Led,
     heart: Heart,
 }
 
@@ -148,7 +157,10 @@ impl Init {
                     places.extend(more);
                     continue;
                 }
-                Event::Ended(why) => self.console.say(&why),
+                Event::Ended(why) => {
+                    self.led.show(Sign::Trouble);
+                    self.console.say(&why);
+                }
             }
             if started.elapsed() > RAN_WELL {
                 pause = BACK_OFF.0;
@@ -232,7 +244,9 @@ impl Init {
         if places.is_empty() {
             self.console.say("no place for data: plug in a drive that was prepared, or use a larger card");
             tell("there is no place for data".to_owned());
+            self.led.show(Sign::Waiting);
         } else {
+            self.led.show(Sign::Starting);
             let begun = async {
                 self.become_member(card_path.as_deref(), orders, places).await?;
                 self.start_agent(orders, places, told).await
@@ -251,12 +265,14 @@ impl Init {
             }
         }
         let mut ready = false;
+        let mut answers_since = None;
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut day = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         let mut knock = tokio::time::interval(READY_EVERY);
         loop {
             tokio::select! {
                 Some(how) = stops.recv() => {
+                    self.led.show(Sign::Starting);
                     self.console.say(&format!("stopping; {}", system::vitals(card_path.as_deref())));
                     if let Some(child) = &mut child {
                         terminate(child).await;
@@ -265,10 +281,15 @@ impl Init {
                 }
                 ended = ended(&mut child) => return Event::Ended(ended),
                 _ = knock.tick(), if child.is_some() && !ready => {
-                    ready = tokio::net::TcpStream::connect(("127.0.0.1", self.s3_port(orders))).await.is_ok();
+                    if tokio::net::TcpStream::connect(("127.0.0.1", self.s3_port(orders))).await.is_err() {
+                        continue;
+                    }
+                    let since = *answers_since.get_or_insert_with(tokio::time::Instant::now);
+                    ready = since.elapsed() > ADDRESS_PATIENCE || !addresses().is_empty();
                     if ready {
                         let state = self.serving(orders);
                         self.console.say(&state);
+                        self.led.show(Sign::Ready);
                         tell(state);
                         self.console.say(&system::vitals(card_path.as_deref()));
                         self.forget_ticket(card_path.as_deref(), orders).await;
@@ -288,7 +309,11 @@ impl Init {
                         return Event::Drives(more);
                     }
                     if ready {
-                        tell(self.serving(orders));
+                        let state = self.serving(orders);
+                        if told.lock().unwrap_or_else(PoisonError::into_inner).state != state {
+                            self.console.say(&state);
+                        }
+                        tell(state);
                     }
                     self.write_status(card_path.as_deref(), told, name).await;
                 }
@@ -297,7 +322,6 @@ impl Init {
     }
 
     async fn write_status(&self, card: Option<&Path>, told: &Mutex<Told>, name: &str) {
-        let Some(card) = card.map(Path::to_owned) else { return };
         let text = {
             let told = told.lock().unwrap_or_else(PoisonError::into_inner);
             let notes: String = told.notes.iter().map(|note| format!("{note}\n")).collect();
@@ -306,6 +330,9 @@ impl Init {
                 self.facts.version, self.facts.board, told.state
             )
         };
+        // For the agent, which gives it to whoever asks for the node's status.
+        let _ = std::fs::write(STATUS_IN_MEMORY, &text);
+        let Some(card) = card.map(Path::to_owned) else { return };
         if let Some(Err(error)) = blocking(move || first_boot::put_text(&card, STATUS_FILE, &text)).await {
             self.console.say(&format!("{STATUS_FILE} cannot be written: {error}"));
         }

@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use super::{Init, Told, blocking};
 use crate::console::AgentLog;
 use crate::first_boot::{self, KEYS_FILE, Orders};
+use crate::led::Sign;
 use crate::storage::Place;
+use crate::{STATUS_IN_MEMORY, STATUS_VARIABLE};
 
 const AGENT: &str = "/init";
 const AGENT_CONFIG: &str = "/run/shoal/shoal.toml";
@@ -67,6 +69,7 @@ impl Init {
             return Ok(());
         }
         self.console.say("no ticket on the card: waiting to be paired");
+        self.led.show(Sign::Waiting);
         let mut child = command
             .args(["--pair", "--patience", PAIR_PATIENCE_SECONDS])
             .spawn()
@@ -150,6 +153,7 @@ impl Init {
 
 fn agent_command(name: &str) -> Command {
     let mut command = Command::new(AGENT);
+    command.env(STATUS_VARIABLE, STATUS_IN_MEMORY);
     command.arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -90,6 +90,11 @@ hil *options: build
     cargo build --locked --profile {{profile}} -p image
     SHOAL_BIN={{shoal}} SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run {{options}}
 
+# Instructions a byte of PUT and GET, by stage, on a board's processor: `just instructions armv7`. Minutes; docs/bench.md has the results.
+instructions target: (cross target)
+    cross-toolchains/build {{target}} board -p codec --example stages
+    hil-tests/run instructions {{target}}
+
 # PUT and GET of 4 KiB, 1 MiB and 64 MiB at 1, 8 and 32 in flight, with CPU, memory and the disk's own rate. Another server:
 # `just bench --endpoint http://HOST:PORT --access-key … --secret-key … --pid PID`.
 bench *options:

@@ -5,18 +5,13 @@ import os
 import pathlib
 import shlex
 import shutil
-import socket
 import subprocess
 import tarfile
-import time
-import urllib.error
-import urllib.request
 
-import boto3
-import botocore.config
 import pytest
 
 import roots
+from served import Served, client, store
 
 SHOAL = pathlib.Path(os.environ.get("SHOAL_BIN", "target/ci/shoal")).resolve()
 IMAGE = pathlib.Path(os.environ.get("SHOAL_IMAGE_BIN", "target/ci/shoal-image")).resolve()
@@ -42,61 +37,6 @@ def root(tmp_path):
     yield make
     for each in made:
         each.close()
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-class Served:
-    """An agent that runs in a root, on ports of its own."""
-
-    def __init__(self, root, command, user, log):
-        self.log = log
-        s3, admin, rpc = free_ports(3)
-        self.s3 = f"http://127.0.0.1:{s3}"
-        environment = os.environ | {name: f"127.0.0.1:{port}" for name, port in
-                                    [("SHOAL_S3_LISTEN", s3), ("SHOAL_ADMIN_LISTEN", admin), ("SHOAL_RPC_LISTEN", rpc)]}
-        environment["SHOAL_DIE_WITH_PARENT"] = "1"
-        self.process = subprocess.Popen(root.command(*command, user=user), env=environment, stdout=open(log, "w"),
-                                        stderr=subprocess.STDOUT)
-
-    def wait(self):
-        """Until S3 answers, whatever it says."""
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            assert self.process.poll() is None, pathlib.Path(self.log).read_text()
-            try:
-                return urllib.request.urlopen(self.s3, timeout=5)
-            except urllib.error.HTTPError:
-                return None
-            except OSError:
-                time.sleep(0.2)
-        pytest.fail(f"S3 does not answer:\n{pathlib.Path(self.log).read_text()}")
-
-    def stop(self):
-        """As systemd and engines do it."""
-        self.process.terminate()
-        assert self.process.wait(60) == 0, pathlib.Path(self.log).read_text()
-
-
-def client(served, founded):
-    return boto3.client("s3", endpoint_url=served.s3, aws_access_key_id=founded["access_key"],
-                        aws_secret_access_key=founded["secret_key"], region_name="us-east-1",
-                        config=botocore.config.Config(s3={"addressing_style": "path"}))
-
-
-def store(s3):
-    """An object that was put and read back; its body."""
-    s3.create_bucket(Bucket="attic")
-    body = os.urandom(3 << 20)
-    s3.put_object(Bucket="attic", Key="box", Body=body)
-    assert s3.get_object(Bucket="attic", Key="box")["Body"].read() == body
-    return body
 
 
 def packaged(folder):
@@ -152,7 +92,7 @@ def test_debian_package(root, tmp_path):
     told = host.run("shoal", "init", "--drive", "/var/lib/shoal/drive", "--config", "/var/lib/shoal/init.toml", "--json",
                     user=user)
     founded = json.loads(told.splitlines()[-1])
-    served = Served(host, command, user, tmp_path / "deb.log")
+    served = Served(host.command(*command, user=user), tmp_path / "deb.log")
     served.wait()
     body = store(client(served, founded))
     served.stop()
@@ -161,7 +101,7 @@ def test_debian_package(root, tmp_path):
     host.run("sh", "-c", "echo '# edited' >> /etc/shoal/shoal.toml")
     host.run(*install)
     assert host.run("tail", "-n1", "/etc/shoal/shoal.toml") == "# edited\n"
-    served = Served(host, command, user, tmp_path / "deb-again.log")
+    served = Served(host.command(*command, user=user), tmp_path / "deb-again.log")
     served.wait()
     assert client(served, founded).get_object(Bucket="attic", Key="box")["Body"].read() == body
     served.stop()
@@ -184,7 +124,7 @@ def test_container_image(root, tmp_path):
     user = int(config["User"].split(":")[0])
     told = container.run(*config["Entrypoint"], "init", "--drive", "/data", "--config", "/tmp/init.toml", "--json", user=user)
     founded = json.loads(told.splitlines()[-1])
-    served = Served(container, config["Entrypoint"] + config["Cmd"], user, tmp_path / "oci.log")
+    served = Served(container.command(*config["Entrypoint"], *config["Cmd"], user=user), tmp_path / "oci.log")
     served.wait()
     store(client(served, founded))
     assert json.loads(container.run("/shoal", "status", "--json", user=user)), "the operator's socket answers"

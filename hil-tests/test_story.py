@@ -1,19 +1,18 @@
 """The story: boards flashed with one ticket are plugged in, find each other, and keep everything while one loses power."""
 
+import json
 import os
-import pathlib
 import threading
 import time
 
 import pytest
 
-from board import PATIENCE, Keys, client
-from wires import Grid, address_in, hosts
+from board import PATIENCE
+from grids import READY, Boards
+from wires import Grid, hosts
 
 BOARD = "qemu-virt-arm64"
 GUESTS = 4
-FOUND = 'profile = "ec:2+2"\n[admin]\ntls = "off"\n[board]\nfound = true\n'
-READY = r"shoal: (ready: S3 at http://10\.73\.0\.\d+:)"
 WRITERS = 3
 # Written before the cut, and as many more while the power is away.
 OBJECTS_BEFORE, OBJECTS_AFTER = 6, 12
@@ -55,51 +54,33 @@ class Writers:
 
 
 def test_boards_with_one_ticket_become_a_grid_and_one_loses_power(boards, wires, false_grid):
-    shoal = pathlib.Path(os.environ["SHOAL_BIN"]).absolute()
-    first = boards(BOARD, network=wires.tap())
-    first.put_on_card("shoal.toml", FOUND)
-    first.power_on()
-    keys = Keys(first.serial)
-    address = address_in(first.serial.wait_for(READY).group(1))
-
-    def command(*words):
-        admin = ["--admin", f"http://{address}:9001", "--operator-key", keys.operator]
-        return wires.exec([shoal, *words, *admin])
-
-    ticket = command("ticket", "create", "--uses", str(GUESTS - 1), "--expires", "1h").split()[0]
-    others = [boards(BOARD, network=wires.tap()) for _ in range(GUESTS - 1)]
-    for guest in others:
-        guest.put_on_card("ticket.txt", ticket)
-        guest.power_on()
-    addresses = [address_in(guest.serial.wait_for(READY).group(1)) for guest in others]
-    for guest in others:
-        guest.serial.wait_for("the ticket was wiped from the card")
-    assert command("node", "list").count("10.73.0.") == GUESTS
-
+    grid = Boards(boards, wires, [BOARD] * GUESTS, "ec:2+2")
+    status = json.loads(grid.command("status", "--json"))
+    assert any(line.startswith("applied: shoal.toml") for line in status["board"]), status["board"]
     with hosts.inside(wires.client.netns):
-        s3 = client(f"http://{addresses[0]}:9000", keys)
+        s3 = grid.s3(1)
         s3.create_bucket(Bucket="story")
         writers = Writers(s3, wires.client.netns)
         try:
             writers.wait_for(OBJECTS_BEFORE)
-            others[-1].cut_power()
+            grid.others[-1].cut_power()
             writers.wait_for(OBJECTS_BEFORE + OBJECTS_AFTER)
         finally:
             writers.end()
         for key, body in writers.kept.items():
-            for through in (address, addresses[0]):
-                read = client(f"http://{through}:9000", keys).get_object(Bucket="story", Key=key)["Body"].read()
-                assert read == body, f"{key} through {through}"
-    after = others[-1].serial.mark()
-    others[-1].power_on()
-    others[-1].serial.wait_for(READY, after)
+            for through in (0, 1):
+                read = grid.s3(through).get_object(Bucket="story", Key=key)["Body"].read()
+                assert read == body, f"{key} through {grid.addresses[through]}"
+    after = grid.others[-1].serial.mark()
+    grid.others[-1].power_on()
+    grid.others[-1].serial.wait_for(READY, after)
 
     stranger = boards(BOARD, network=wires.tap())
-    wrong = ticket[:-1] + ("a" if ticket[-1] != "a" else "b")
+    wrong = grid.ticket[:-1] + ("a" if grid.ticket[-1] != "a" else "b")
     stranger.put_on_card("ticket.txt", wrong)
     stranger.power_on()
     stranger.serial.wait_for("shoal: the agent ended")
-    assert command("node", "list").count("10.73.0.") == GUESTS
+    assert grid.members() == GUESTS
     assert wrong in stranger_card(stranger), "a ticket that did not work stays where its owner can look at it"
     assert len(false_grid.nodes[0].nodes()) == 1, "a board joined the grid that it had no ticket of"
 

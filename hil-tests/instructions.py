@@ -63,7 +63,7 @@ def whole(counter, agent, folder, drives, profile):
         for objects in OBJECTS:
             place = pathlib.Path(tempfile.mkdtemp(dir=folder))
             config = place / "shoal.toml"
-            init = [counter.emulator, agent, "init", "--config", config, "--json"]
+            init = [counter.emulator, agent, "init", "--config", config, "--same-file-system-ok", "--json"]
             for number in range(drives):
                 (place / f"drive-{number}").mkdir()
                 init += ["--drive", place / f"drive-{number}"]

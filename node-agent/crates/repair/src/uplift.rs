@@ -346,7 +346,9 @@ impl Uplift {
             return Ok(Went::Overtaken);
         };
         if !has_room(&grid, context.config.uplift_free_percent_min) {
-            self.counters.failed("too little room is left to write segments anew beside the old ones");
+            let reason = "too little room is left to write segments anew beside the old ones";
+            tracing::warn!(segment = %id, "{reason}");
+            self.counters.failed(reason);
             self.give_up_pass();
             return Ok(Went::Later);
         }

@@ -20,7 +20,7 @@ pub use real::RealDisk;
 /// Room on a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Size of the file system.
+    /// What unprivileged processes have written, or may write: the size of the file system less what it keeps back.
     pub total: u64,
     /// What an unprivileged process may still write.
     pub free: u64,

@@ -22,6 +22,13 @@ pub struct RealDisk {
     path: PathBuf,
 }
 
+/// What a file system keeps back, for root or for itself, is nobody's room: as `df` counts.
+fn space_of(stat: &fs::StatVfs) -> Space {
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Space { total: bytes(used.saturating_add(stat.f_bavail)), free: bytes(stat.f_bavail) }
+}
+
 impl RealDisk {
     /// Opens an existing directory. Never creates it: a vanished mount must stay an error.
     pub fn open(root: &Path) -> io::Result<Self> {
@@ -134,11 +141,7 @@ impl Disk for RealDisk {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let stat = fs::fstatvfs(&self.root)?;
-        Ok(Space {
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
-            free: stat.f_bavail.saturating_mul(stat.f_frsize),
-        })
+        Ok(space_of(&fs::fstatvfs(&self.root)?))
     }
 
     fn file_system(&self) -> io::Result<String> {
@@ -231,5 +234,17 @@ impl DiskFile for RealFile {
         if let Some(len) = std::num::NonZeroU64::new(len) {
             let _ = fs::fadvise(&self.fd, offset, Some(len), fs::Advice::DontNeed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_system_keeps_back_is_no_room() {
+        let here = fs::statvfs("/").unwrap();
+        let stat = fs::StatVfs { f_frsize: 4_096, f_blocks: 1_000, f_bfree: 700, f_bavail: 100, ..here };
+        assert_eq!(space_of(&stat), Space { total: 400 * 4_096, free: 100 * 4_096 });
     }
 }

@@ -90,8 +90,8 @@ class QemuBoard(Board):
         if tree := self.emulator["device_tree"]:
             command += ["-dtb", self._device_tree(tree)]
         mac = f"52:54:00:5a:{self.number:02x}:01"
+        command += ["-serial", "null"] * self.emulator["serial_port"] + ["-serial", "chardev:line"]
         if self.has_pci:
-            command += ["-serial", "chardev:line"]
             for index, path in enumerate([self.card, *self.drives]):
                 command += ["-drive", f"if=none,id=disk{index},format=raw,discard=unmap,file={path}"]
                 command += ["-device", f"virtio-blk-pci,drive=disk{index}" + (",bootindex=0" if index == 0 else "")]
@@ -99,7 +99,7 @@ class QemuBoard(Board):
             command += ["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]
         else:
             assert not self.drives, "drives of such machines are not emulated"
-            command += ["-serial", "null", "-serial", "chardev:line", "-drive", f"if=sd,format=raw,file={self.card}"]
+            command += ["-drive", f"if=sd,format=raw,file={self.card}"]
             command += self.network + ["-device", f"usb-net,netdev=net,mac={mac}"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -182,6 +182,12 @@ pub struct Emulator {
     /// How the machine gets the firmware.
     #[serde(default)]
     pub firmware_as: FirmwareAs,
+    /// Where in memory the firmware must lie, if QEMU would put it elsewhere.
+    #[serde(default)]
+    pub firmware_at: Option<u32>,
+    /// Which of the machine's serial ports is the console, counted from 0.
+    #[serde(default)]
+    pub serial_port: u8,
     /// What card and network are plugged into.
     #[serde(default)]
     pub bus: Bus,

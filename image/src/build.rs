@@ -163,7 +163,7 @@ fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failur
         Method::UBootScript => {
             let tree = board.kernel.device_trees.first().map(|name| format!("dtb-{}", file_name(name)));
             let script = uboot::script(&board.boot.addresses, packed(board), tree.as_deref())?;
-            files.push(("boot.scr".to_owned(), uboot::wrap(&script)));
+            files.push(("boot.scr".to_owned(), uboot::wrap_script(&script)));
         }
         Method::Grub => {
             if !board.boot.addresses.is_empty() {

@@ -8,7 +8,7 @@ use disk_image::manifest::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use crate::board::{Architecture, Board};
-use crate::{Failure, build};
+use crate::{Failure, build, uboot};
 
 /// The pins, beside the boards.
 pub const LOCK_FILE: &str = "packages.lock.toml";
@@ -228,6 +228,14 @@ impl EmulatorCommand {
             Some(firmware) => Some(unpacked(&firmware.package)?.join(&firmware.from)),
             None => None,
         };
+        let firmware = match (firmware, emulator.firmware_at) {
+            (Some(firmware), Some(address)) => {
+                let placed = self.cache.join(format!("{}.firmware", self.board));
+                std::fs::write(&placed, uboot::wrap_program(address, &std::fs::read(firmware)?))?;
+                Some(placed)
+            }
+            (firmware, _) => firmware,
+        };
         let device_tree = match &emulator.device_tree {
             Some(tree) => Some(build::device_tree(&unpacked(&board.kernel.package)?, tree)?),
             None => None,
@@ -237,6 +245,7 @@ impl EmulatorCommand {
             "arguments": emulator.arguments,
             "firmware": firmware,
             "firmware_as": emulator.firmware_as,
+            "serial_port": emulator.serial_port,
             "bus": emulator.bus,
             "device_tree": device_tree,
             "hidden": emulator.hidden,

@@ -19,30 +19,43 @@ const ENVIRONMENT_BYTES: usize = 16 << 10;
 
 const MAGIC: u32 = 0x2705_1956;
 const HEADER_BYTES: usize = 64;
+const TYPE_KERNEL: u8 = 2;
 const TYPE_SCRIPT: u8 = 6;
 const OS_LINUX: u8 = 5;
 const ARCHITECTURE_ARM: u8 = 2;
+
+/// A 32-bit kernel reaches its first 760 MiB directly and reads initramfs and device tree there alone; U-Boot would move
+/// both to the end of the memory.
+const BELOW_HIGH_MEMORY: &str = "test -n \"${bootm_size}\" || setenv bootm_size 0x10000000\n";
 
 /// Addresses that a board names in `[boot.addresses]`.
 const ADDRESSES: [&str; 4] = ["kernel", "initramfs", "packed", "scratch"];
 
 /// Wraps a script so that U-Boot's `source` takes it.
-pub fn wrap(script: &str) -> Vec<u8> {
-    let mut data = Vec::with_capacity(script.len() + 8);
-    data.extend_from_slice(&(script.len() as u32).to_be_bytes());
-    data.extend_from_slice(&[0; 4]);
-    data.extend_from_slice(script.as_bytes());
+pub fn wrap_script(script: &str) -> Vec<u8> {
+    let length = (script.len() as u32).to_be_bytes();
+    wrap(TYPE_SCRIPT, 0, &[&length, &[0; 4], script.as_bytes()].concat())
+}
+
+/// Wraps a program for 32-bit ARM that must lie at this address, where it also begins: QEMU puts it there.
+pub fn wrap_program(address: u32, program: &[u8]) -> Vec<u8> {
+    wrap(TYPE_KERNEL, address, program)
+}
+
+fn wrap(kind: u8, address: u32, data: &[u8]) -> Vec<u8> {
     let mut header = [0u8; HEADER_BYTES];
     header[..4].copy_from_slice(&MAGIC.to_be_bytes());
     header[12..16].copy_from_slice(&(data.len() as u32).to_be_bytes());
-    header[24..28].copy_from_slice(&crc32fast::hash(&data).to_be_bytes());
+    header[16..20].copy_from_slice(&address.to_be_bytes());
+    header[20..24].copy_from_slice(&address.to_be_bytes());
+    header[24..28].copy_from_slice(&crc32fast::hash(data).to_be_bytes());
     header[28] = OS_LINUX;
     header[29] = ARCHITECTURE_ARM;
-    header[30] = TYPE_SCRIPT;
+    header[30] = kind;
     header[32..37].copy_from_slice(b"shoal");
     let crc = crc32fast::hash(&header);
     header[4..8].copy_from_slice(&crc.to_be_bytes());
-    [header.to_vec(), data].concat()
+    [&header, data].concat()
 }
 
 /// A copy of the state as U-Boot's `env import -c` takes it.
@@ -87,6 +100,9 @@ pub fn script(
     }
     let [first, second] = STATE_SECTORS;
     let mut text = String::new();
+    if !packed {
+        text.push_str(BELOW_HIGH_MEMORY);
+    }
     for name in ADDRESSES {
         // Writing into a string cannot fail.
         let _ = writeln!(text, "setenv at_{name} {}", addresses[name]);

@@ -31,6 +31,9 @@ pub struct Board {
     /// Packages beside the kernel, and which of their files the initramfs gets.
     #[serde(default)]
     pub files: Vec<PackageFile>,
+    /// Programs of an emulated board's own, texts by their path in the initramfs: what plays the world around it.
+    #[serde(default)]
+    pub scripts: BTreeMap<String, String>,
     /// How an emulator runs the image, where one can.
     pub emulator: Option<Emulator>,
     /// What else is worth saying.
@@ -149,6 +152,9 @@ pub struct Init {
     /// LEDs by the names that the kernel gives them; the first that is there shows the state.
     #[serde(default)]
     pub leds: Vec<String>,
+    /// Can it join Wi-Fi?
+    #[serde(default)]
+    pub wifi: bool,
     /// Has it a hardware watchdog that a driver serves?
     pub watchdog: bool,
     /// Has it a clock that runs without power?

@@ -23,6 +23,8 @@ use crate::{Failure, grub, modules, uboot};
 
 /// Of the finished image; the image is read once more than that by whoever flashes it.
 const ZSTD_LEVEL: i32 = 10;
+/// Reaches from one slot to its twin, and is the largest that readers take without being asked: 128 MiB.
+const ZSTD_WINDOW_LOG: u32 = 27;
 /// What people see first when they put the card into their computer.
 const READ_ME: &str = include_str!("../card-readme.txt");
 
@@ -76,7 +78,7 @@ impl Build {
         if !self.plain {
             let packed_path = self.out.join(format!("shoal-{}.img.zst", self.board));
             eprintln!("compressing to {}", packed_path.display());
-            let packed = zstd::encode_all(&plain[..], ZSTD_LEVEL)?;
+            let packed = compressed(&plain)?;
             std::fs::write(&packed_path, &packed)?;
             let manifest = documents::imager(&self.board, &board, &plain, &packed)?;
             std::fs::write(path.with_extension("rpi-imager.json"), manifest)?;
@@ -276,6 +278,16 @@ pub fn device_tree(root: &Path, tree: &str) -> Result<PathBuf, Failure> {
     let above = std::fs::read_dir(root.join("usr/lib"))?.flatten().map(|entry| entry.path());
     let older = above.into_iter().find(|path| file_name_begins(path, "linux-image-"));
     Ok(older.map_or_else(|| modules::folder(root).map(|folder| folder.join("dtb")), Ok)?.join(tree))
+}
+
+/// Whatever stands in both slots is stored once.
+fn compressed(plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+    encoder.window_log(ZSTD_WINDOW_LOG)?;
+    encoder.long_distance_matching(true)?;
+    encoder.set_pledged_src_size(Some(plain.len() as u64))?;
+    encoder.write_all(plain)?;
+    encoder.finish()
 }
 
 /// The same bytes for the same input.

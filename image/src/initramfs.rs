@@ -70,6 +70,9 @@ pub fn build(parts: &Parts<'_>, packages: &Packages) -> Result<Vec<u8>, Failure>
         let path = resolved(&root, &file.from)?;
         tree.program(to, read(&path)?);
     }
+    for (path, text) in &parts.board.scripts {
+        tree.program(path, text.as_bytes().to_vec());
+    }
     for program in BUSYBOX_PROGRAMS {
         tree.link(&format!("usr/bin/{program}"), "busybox");
     }

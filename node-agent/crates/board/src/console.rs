@@ -5,10 +5,14 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+
 /// The agent's log in memory: two files of this size take turns.
 const LOG_BYTES_MAX: u64 = 256 << 10;
 const LOG_FILE: &str = "/run/shoal/agent.log";
 const LOG_FILE_BEFORE: &str = "/run/shoal/agent.log.1";
+/// A longer line of a program's is taken in pieces.
+const LINE_BYTES_MAX: u64 = 8 << 10;
 
 /// Writes to all consoles. A console that hangs or is gone is nobody's trouble.
 #[derive(Clone, Default)]
@@ -66,5 +70,34 @@ impl AgentLog {
             let _ = writeln!(file, "{text}");
             self.bytes += text.len() as u64 + 1;
         }
+    }
+}
+
+/// Until the output ends. Whatever stands in it, it is read on: a program whose output nobody takes stands still.
+pub async fn lines(output: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => take(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n'])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_is_read_to_its_end_whatever_it_holds() {
+        let long = "x".repeat(2 * LINE_BYTES_MAX as usize + 1);
+        let output = [b"one\r\n\xff\xfetwo\n".as_slice(), long.as_bytes(), b"\nlast"].concat();
+        let mut taken = Vec::new();
+        lines(&output[..], |line| taken.push(line.to_owned())).await;
+        assert_eq!(taken[..2], ["one", "\u{fffd}\u{fffd}two"]);
+        assert_eq!(taken[2..5].concat(), long);
+        assert_eq!(taken[5..], ["last"]);
     }
 }

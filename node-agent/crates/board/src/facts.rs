@@ -21,6 +21,9 @@ pub struct Facts {
     /// LEDs by the names that the kernel gives them; the first that is there shows the state.
     #[serde(default)]
     pub leds: Vec<String>,
+    /// Can it join Wi-Fi?
+    #[serde(default)]
+    pub wifi: bool,
     /// Is there a watchdog to be pinged?
     pub watchdog: bool,
     /// Does a clock run while the power is off?

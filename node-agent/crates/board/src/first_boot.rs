@@ -18,6 +18,7 @@ use toml::Value;
 use zeroize::Zeroizing;
 
 use crate::imager::{self, Customisation};
+use crate::wifi::{self, WifiNetwork};
 
 /// The configuration on the volume: that of `shoal serve`, and a section `[board]`.
 pub const CONFIG_FILE: &str = "shoal.toml";
@@ -53,13 +54,17 @@ pub struct BoardSection {
     pub format_blank_drives: bool,
     /// Fixed addresses, instead of DHCP.
     pub network: Vec<StaticAddress>,
+    /// The country by whose rules Wi-Fi sends, in two capital letters.
+    pub wifi_country: Option<String>,
+    /// Wi-Fi to be joined.
+    pub wifi: Vec<WifiNetwork>,
 }
 
 /// `[[board.network]]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticAddress {
-    /// The Ethernet port; every one where it is not said.
+    /// The port; every one where it is not said.
     #[serde(default)]
     pub port: Option<String>,
     /// `ADDRESS/BITS`.
@@ -99,8 +104,9 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Reads the card, and takes the seed over. Trouble becomes a note: a board starts with what it can read.
-    pub fn take(card: &Path) -> Self {
+    /// Reads the card, and takes the seed over. Trouble becomes a note: a board starts with what it can read. `wifi`: can
+    /// this image join Wi-Fi? What was said of it is ignored elsewhere.
+    pub fn take(card: &Path, wifi: bool) -> Self {
         let mut orders = Self::default();
         if let Err(error) = orders.take_seed(card) {
             orders.notes.push(format!("wrong: {error}"));
@@ -117,10 +123,11 @@ impl Orders {
                     orders.reset(&reset);
                 }
                 if let Some(config) = config {
-                    orders.config(&config);
+                    orders.config(&config, wifi);
                 }
                 orders.customise(card, imager::USER_DATA_FILE, user_data, imager::user_data);
-                orders.customise(card, imager::NETWORK_FILE, network, imager::network_config);
+                let of_network = |text: &str| imager::network_config(text, wifi);
+                orders.customise(card, imager::NETWORK_FILE, network, of_network);
                 orders.ticket = ticket.and_then(|bytes| {
                     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
                     (!text.is_empty()).then(|| Zeroizing::new(text))
@@ -169,7 +176,7 @@ impl Orders {
         card: &Path,
         name: &str,
         content: Option<Zeroizing<Vec<u8>>>,
-        read: fn(&str) -> Customisation,
+        read: impl Fn(&str) -> Customisation,
     ) {
         let Some(content) = content else { return };
         let text = Zeroizing::new(String::from_utf8_lossy(&content).into_owned());
@@ -179,6 +186,10 @@ impl Orders {
         if self.board.network.is_empty() {
             self.board.network = taken.network;
         }
+        if self.board.wifi.is_empty() {
+            self.board.wifi = taken.wifi;
+            self.board.wifi_country = self.board.wifi_country.take().or(taken.wifi_country);
+        }
         let Some(kept) = taken.kept else { return };
         self.notes.push(match with_boot(card, |volume| volume.overwrite(name, &kept)) {
             Ok(()) => format!("wiped from {name}: what was ignored, for it may be secret"),
@@ -186,7 +197,7 @@ impl Orders {
         });
     }
 
-    fn config(&mut self, bytes: &[u8]) {
+    fn config(&mut self, bytes: &[u8], wifi: bool) {
         // Editors of other systems put a mark before the text.
         let text = String::from_utf8_lossy(bytes);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -214,6 +225,9 @@ impl Orders {
                 }
                 self.notes.push(format!("applied: {CONFIG_FILE}"));
                 (self.board, self.agent) = (board, table);
+                if !wifi && !std::mem::take(&mut self.board.wifi).is_empty() {
+                    self.notes.push(format!("ignored: `board.wifi` in {CONFIG_FILE}: {}", imager::NO_WIFI));
+                }
             }
             Err(why) => {
                 self.notes.push(format!("wrong: {CONFIG_FILE}, {why}; the board runs without it"));
@@ -259,7 +273,7 @@ fn check(board: &BoardSection) -> Result<(), String> {
     }
     match board.network.iter().find(|fixed| !address_fits(&fixed.address)) {
         Some(fixed) => Err(format!("[[board.network]]: address `{}`: write 192.168.1.5/24", fixed.address)),
-        None => Ok(()),
+        None => wifi::check(board.wifi_country.as_deref(), &board.wifi).map_err(|why| format!("[board]: {why}")),
     }
 }
 

@@ -23,6 +23,11 @@ fn card() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+/// On a board without Wi-Fi.
+fn take(card: &Path) -> Orders {
+    Orders::take(card, false)
+}
+
 fn put(card: &Path, name: &str, text: &str) {
     with_boot(card, |volume: &Volume<_>| volume.write(name, text.as_bytes()).map(drop)).expect("written");
 }
@@ -39,16 +44,16 @@ fn a_seed_is_taken_over_once_and_leaves_nothing_behind() {
     let (_folder, card) = card();
     let seed = Seed { config: Some("[board]\nfound = true\n".to_owned()), ticket: Some(TICKET.to_owned()) };
     seed.write(&mut File::options().read(true).write(true).open(&card).expect("opened")).expect("written");
-    let first = Orders::take(&card);
+    let first = take(&card);
     assert!(first.first_start && first.board.found, "{:?}", first.notes);
     assert_eq!(first.ticket.as_ref().map(|ticket| ticket.as_str()), Some(TICKET));
-    let second = Orders::take(&card);
+    let second = take(&card);
     assert!(second.board.found);
     assert_eq!(second.ticket, first.ticket, "a ticket that was not used yet stays");
     assert_eq!(second.notes, ["applied: shoal.toml"]);
     assert!(wipe_ticket(&card).expect("wiped"));
     assert!(!holds(&card, TICKET));
-    assert_eq!(Orders::take(&card).ticket, None);
+    assert_eq!(take(&card).ticket, None);
 }
 
 #[test]
@@ -58,7 +63,7 @@ fn files_on_the_volume_win_over_the_seed() {
     put(&card, TICKET_FILE, "  the-newer-ticket\r\n");
     let seed = Seed { config: Some("[board]\nfound = true\n".to_owned()), ticket: Some(TICKET.to_owned()) };
     seed.write(&mut File::options().read(true).write(true).open(&card).expect("opened")).expect("written");
-    let orders = Orders::take(&card);
+    let orders = take(&card);
     assert_eq!(orders.board.host_name.as_deref(), Some("mine"));
     assert!(!orders.board.found);
     assert_eq!(orders.ticket.as_ref().map(|ticket| ticket.as_str()), Some("the-newer-ticket"));
@@ -75,7 +80,7 @@ fn a_mistake_is_told_with_its_line_and_the_board_runs_without_the_file() {
     ] {
         let (_folder, card) = card();
         put(&card, CONFIG_FILE, text);
-        let orders = Orders::take(&card);
+        let orders = take(&card);
         assert_eq!(orders.notes.len(), 1, "{:?}", orders.notes);
         assert!(orders.notes[0].starts_with("wrong: shoal.toml"), "{:?}", orders.notes);
         assert!(orders.notes[0].contains(wanted), "{:?}", orders.notes);
@@ -91,7 +96,7 @@ fn the_agent_gets_what_is_its_own_and_the_drives_of_the_board() {
         CONFIG_FILE,
         "\u{feff}drives = [\"/x\"]\r\nprofile = \"copies:1\"\r\n[board]\r\nfound = true\r\n[join]\r\n",
     );
-    let orders = Orders::take(&card);
+    let orders = take(&card);
     assert_eq!(
         orders.notes,
         ["ignored: `drives` in shoal.toml: the board finds its own", "applied: shoal.toml"]
@@ -112,7 +117,7 @@ fn the_agent_gets_what_is_its_own_and_the_drives_of_the_board() {
 fn the_owner_says_who_is_asked_for_the_time() {
     let (_folder, card) = card();
     put(&card, CONFIG_FILE, "[clock]\nsource = \"host\"\n");
-    let config = Orders::take(&card).agent_config(&[], None, true);
+    let config = take(&card).agent_config(&[], None, true);
     let table: toml::Table = toml::from_str(&config).expect("TOML");
     assert_eq!(table["clock"].as_table().map(toml::Table::len), Some(1));
 }
@@ -120,13 +125,13 @@ fn the_owner_says_who_is_asked_for_the_time() {
 #[test]
 fn a_status_is_written_only_when_it_changed() {
     let (_folder, card) = card();
-    assert!(Orders::take(&card).first_start);
+    assert!(take(&card).first_start);
     assert!(put_text(&card, STATUS_FILE, "one\n").expect("written"));
     let before = std::fs::read(&card).expect("read");
     assert!(!put_text(&card, STATUS_FILE, "one\n").expect("compared"));
     assert_eq!(std::fs::read(&card).expect("read"), before, "not a byte of the card is written");
     assert!(put_text(&card, STATUS_FILE, "two\n").expect("written"));
-    assert!(!Orders::take(&card).first_start);
+    assert!(!take(&card).first_start);
 }
 
 #[test]
@@ -138,14 +143,14 @@ fn files_of_an_imager_count_where_the_configuration_says_nothing_and_lose_their_
         "version: 2\nethernets:\n  eth0:\n    addresses: [10.0.0.5/8]\nwifis:\n  wlan0:\n    access-points:\n      home: {{password: {password}}}\n"
     );
     put(&card, "network-config", &network);
-    let first = Orders::take(&card);
+    let first = take(&card);
     assert_eq!(first.board.host_name.as_deref(), Some("attic"));
     assert_eq!(first.board.network[0].address, "10.0.0.5/8");
     assert!(
         first.notes.contains(&"wiped from network-config: what was ignored, for it may be secret".to_owned())
     );
     assert!(!holds(&card, password) && !holds(&card, "hash-of-a-password"));
-    let second = Orders::take(&card);
+    let second = take(&card);
     assert_eq!(second.board, first.board, "what counts stays");
     assert!(
         !second.notes.iter().any(|note| note.starts_with("wiped") || note.starts_with("wrong")),
@@ -154,16 +159,47 @@ fn files_of_an_imager_count_where_the_configuration_says_nothing_and_lose_their_
     );
 
     put(&card, CONFIG_FILE, "[board]\nhost_name = \"cellar\"\n[[board.network]]\naddress = \"10.0.0.6/8\"\n");
-    let third = Orders::take(&card);
+    let third = take(&card);
     assert_eq!(third.board.host_name.as_deref(), Some("cellar"));
     assert_eq!(third.board.network.len(), 1);
     assert_eq!(third.board.network[0].address, "10.0.0.6/8");
 }
 
 #[test]
+fn wifi_is_joined_where_there_is_a_radio_and_its_password_stays_only_there() {
+    let (_folder, card) = card();
+    let password = "the-password-of-a-network";
+    let config = format!(
+        "[board]\nwifi_country = \"DE\"\n[[board.wifi]]\nssid = \"home\"\npassword = \"{password}\"\n"
+    );
+    put(&card, CONFIG_FILE, &config);
+    let orders = Orders::take(&card, true);
+    assert_eq!(orders.notes, ["applied: shoal.toml"]);
+    assert_eq!((orders.board.wifi.len(), orders.board.wifi_country.as_deref()), (1, Some("DE")));
+    let without = take(&card);
+    assert!(without.board.wifi.is_empty());
+    assert_eq!(
+        without.notes,
+        ["applied: shoal.toml", "ignored: `board.wifi` in shoal.toml: the images of this board have no Wi-Fi"]
+    );
+
+    let (_folder, card) = self::card();
+    let network = format!(
+        "version: 2\nbonds: {{}}\nwifis:\n  wlan0:\n    access-points:\n      home: {{password: {password}}}\n"
+    );
+    put(&card, "network-config", &network);
+    let first = Orders::take(&card, true);
+    assert_eq!(first.board.wifi[0].password.as_ref().map(|secret| secret.reveal()), Some(password));
+    assert!(first.notes.iter().any(|note| note.starts_with("wiped from network-config")), "{:?}", first.notes);
+    assert_eq!(Orders::take(&card, true).board, first.board, "what counts stays");
+    assert!(take(&card).board.wifi.is_empty());
+    assert!(!holds(&card, password), "a board without a radio has no use for it");
+}
+
+#[test]
 fn only_the_words_for_it_order_a_reset() {
     let (_folder, card) = card();
-    assert_eq!(Orders::take(&card).reset, None);
+    assert_eq!(take(&card).reset, None);
     let written = [
         ("erase this board's data\n", Some(Reset::Card)),
         ("Erase this board\u{2019}s data and its drives.\r\n", Some(Reset::CardAndDrives)),
@@ -173,13 +209,13 @@ fn only_the_words_for_it_order_a_reset() {
     ];
     for (text, reset) in written {
         put(&card, RESET_FILE, text);
-        let orders = Orders::take(&card);
+        let orders = take(&card);
         assert_eq!(orders.reset, reset, "{text}");
         let told = orders.notes.iter().any(|note| note.starts_with("wrong: factory-reset.txt: write `erase"));
         assert_eq!(told, reset.is_none(), "{:?}", orders.notes);
     }
     assert!(reset_done(&card).expect("removed"));
-    assert_eq!(Orders::take(&card).notes, Vec::<String>::new());
+    assert_eq!(take(&card).notes, Vec::<String>::new());
 }
 
 #[test]
@@ -193,7 +229,7 @@ fn what_the_card_tells_people_to_write_is_understood() {
         .collect();
     let (_folder, card) = card();
     put(&card, CONFIG_FILE, &example.join("\n"));
-    let orders = Orders::take(&card);
+    let orders = take(&card);
     assert_eq!(orders.notes, ["applied: shoal.toml"]);
     assert_eq!((orders.board.host_name.as_deref(), orders.board.found), (Some("kitchen"), true));
     assert!(orders.agent.is_empty());

@@ -1,14 +1,15 @@
 //! What Raspberry Pi Imager leaves on the volume for the first start: `user-data` and `network-config`, in the forms of
 //! cloud-init (docs.cloud-init.io: "cloud config examples", "networking config version 2").
 //!
-//! A board takes from them its name and the addresses of its Ethernet ports, names the rest as ignored with the reason, and
-//! has what may be secret removed from the card. Nothing in these files keeps a board from starting.
+//! A board takes from them its name, the addresses of its ports and the Wi-Fi to join, names the rest as ignored with the reason,
+//! and has what of that may be secret removed from the card. Nothing in these files keeps a board from starting.
 
 use std::net::IpAddr;
 
 use saphyr::{LoadableYamlNode, Yaml};
 
 use crate::first_boot::{StaticAddress, address_fits, host_name_fits};
+use crate::wifi::{self, WifiNetwork};
 
 /// Host name, users, and more that a board has no use for.
 pub const USER_DATA_FILE: &str = "user-data";
@@ -19,13 +20,16 @@ pub const NETWORK_FILE: &str = "network-config";
 const BYTES_MAX: usize = 16 << 10;
 /// The reader goes down with the nesting of a text: deeper than this many bytes of text can nest, it does not get.
 const STACK_BYTES: usize = 16 << 20;
+/// What Linux calls a board's only radio.
+const RADIO: &str = "wlan0";
 /// Linux's limit for names of ports.
 const PORT_NAME_MAX: usize = 15;
 
 const NO_LOGIN: &str = "nobody logs in to a board";
 const NO_PLACE: &str = "a board keeps UTC and speaks no language";
 const NO_PROGRAMS: &str = "an image holds all that it runs";
-const NO_WIFI: &str = "the images have no Wi-Fi yet";
+/// Why Wi-Fi is ignored.
+pub const NO_WIFI: &str = "the images of this board have no Wi-Fi";
 const NO_USE: &str = "a board has no use for it";
 
 /// Keys that are known, and why they are ignored; those of the first two kinds may hold secrets.
@@ -59,6 +63,10 @@ pub struct Customisation {
     pub host_name: Option<String>,
     /// Fixed addresses; DHCP where there are none.
     pub network: Vec<StaticAddress>,
+    /// The country whose rules Wi-Fi keeps.
+    pub wifi_country: Option<String>,
+    /// Wi-Fi to be joined.
+    pub wifi: Vec<WifiNetwork>,
     /// What was applied, ignored, or wrong.
     pub notes: Vec<String>,
     /// The file may hold secrets: what stays of it.
@@ -98,8 +106,8 @@ pub fn user_data(text: &str) -> Customisation {
     })
 }
 
-/// Reads `network-config`.
-pub fn network_config(text: &str) -> Customisation {
+/// Reads `network-config`. `wifi`: can this image join Wi-Fi?
+pub fn network_config(text: &str, wifi: bool) -> Customisation {
     apart(NETWORK_FILE, text, |document, taken| {
         let network = document.as_mapping_get("network").unwrap_or(document);
         let Some(keys) = network.as_mapping() else { return Err("it is no list of `key: value`".to_owned()) };
@@ -117,7 +125,8 @@ pub fn network_config(text: &str) -> Customisation {
                         taken.network.extend(fixed(port.as_str().unwrap_or_default(), settings)?);
                     }
                 }
-                "wifis" => ignored.push(("wifis", NO_WIFI)),
+                "wifis" if !wifi => ignored.push(("wifis", NO_WIFI)),
+                "wifis" => radios(value, taken)?,
                 name => ignored.push((name, NO_USE)),
             }
         }
@@ -125,8 +134,12 @@ pub fn network_config(text: &str) -> Customisation {
             let how = if taken.network.is_empty() { "DHCP" } else { "fixed addresses" };
             taken.notes.push(format!("applied: {NETWORK_FILE} (Ethernet, {how})"));
         }
+        for network in &taken.wifi {
+            let secret = network.password.as_ref().map_or("", |_| ", whose password stays on the card");
+            taken.notes.push(format!("applied: {NETWORK_FILE} (Wi-Fi `{}`{secret})", network.ssid));
+        }
         if !ignored.is_empty() {
-            taken.kept = Some(to_text(&taken.network));
+            taken.kept = Some(to_text(taken));
         }
         tell_ignored(NETWORK_FILE, &ignored, taken);
         Ok(())
@@ -180,11 +193,35 @@ fn host_name(value: &Yaml<'_>) -> Result<String, String> {
     Err("its host name has other characters than letters, digits and hyphens, or more than 63".to_owned())
 }
 
+/// Networks to be joined; those of all radios are one list, since boards have one radio.
+fn radios(value: &Yaml<'_>, taken: &mut Customisation) -> Result<(), String> {
+    for (radio, settings) in value.as_mapping().ok_or("`wifis` names no radios")? {
+        // `renderer` may stand between the radios.
+        let (Some(radio), true) = (radio.as_str(), settings.is_mapping()) else { continue };
+        taken.network.extend(fixed(radio, settings)?);
+        let country = settings.as_mapping_get("regulatory-domain").and_then(Yaml::as_str);
+        taken.wifi_country = taken.wifi_country.take().or(country.map(str::to_owned));
+        let networks = settings.as_mapping_get("access-points").and_then(Yaml::as_mapping);
+        for (ssid, settings) in networks.into_iter().flatten() {
+            let ssid = ssid.as_str().ok_or("a Wi-Fi has no name")?.to_owned();
+            let auth = settings.as_mapping_get("auth").unwrap_or(settings);
+            let password = match auth.as_mapping_get("password").map(Yaml::as_str) {
+                Some(Some(text)) => Some(text.to_owned().into()),
+                Some(None) => return Err(format!("the password of Wi-Fi `{ssid}` stands in no quotation marks")),
+                None => None,
+            };
+            let hidden = settings.as_mapping_get("hidden").and_then(Yaml::as_bool).unwrap_or(false);
+            taken.wifi.push(WifiNetwork { ssid, password, hidden });
+        }
+    }
+    wifi::check(taken.wifi_country.as_deref(), &taken.wifi)
+}
+
 /// Fixed addresses of one port.
 fn fixed(port: &str, settings: &Yaml<'_>) -> Result<Vec<StaticAddress>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if port.is_empty() || port.len() > PORT_NAME_MAX || !port.chars().all(plain) {
-        return Err("a port of `ethernets` has no usable name".to_owned());
+        return Err("a port has no usable name".to_owned());
     }
     let texts = |list: Option<&Yaml<'_>>| -> Vec<String> {
         let list = list.and_then(Yaml::as_sequence).map(Vec::as_slice).unwrap_or_default();
@@ -230,28 +267,51 @@ fn tell_ignored(file: &str, ignored: &[(&str, &'static str)], taken: &mut Custom
     }
 }
 
-/// The fixed addresses as `network-config`, to stay on the card.
-fn to_text(network: &[StaticAddress]) -> String {
+/// Addresses and Wi-Fi as `network-config`, to stay on the card.
+fn to_text(taken: &Customisation) -> String {
     let mut text = "# Shoal has removed what it does not use.\nversion: 2\n".to_owned();
-    if network.is_empty() {
+    let mut ports: Vec<&str> = taken.network.iter().filter_map(|fixed| fixed.port.as_deref()).collect();
+    ports.dedup();
+    let (radios, wired): (Vec<&str>, Vec<&str>) = ports.into_iter().partition(|port| port.starts_with("wl"));
+    if !wired.is_empty() {
+        text.push_str("ethernets:\n");
+    }
+    for port in wired {
+        text.push_str(&format!("  {port}:\n{}", addresses_of(port, &taken.network)));
+    }
+    if taken.wifi.is_empty() {
         return text;
     }
-    text.push_str("ethernets:\n");
-    let mut ports: Vec<&str> = network.iter().filter_map(|fixed| fixed.port.as_deref()).collect();
-    ports.dedup();
-    for port in ports {
-        let of_port: Vec<_> = network.iter().filter(|fixed| fixed.port.as_deref() == Some(port)).collect();
-        let quoted =
-            |list: Vec<String>| list.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ");
-        let addresses = quoted(of_port.iter().map(|fixed| fixed.address.clone()).collect());
-        text.push_str(&format!("  {port}:\n    addresses: [{addresses}]\n"));
-        if let Some(first) = of_port.first() {
-            if let Some(gateway) = first.gateway {
-                text.push_str(&format!("    routes: [{{to: default, via: \"{gateway}\"}}]\n"));
-            }
-            let dns = quoted(first.dns.iter().map(ToString::to_string).collect());
-            text.push_str(&format!("    nameservers: {{addresses: [{dns}]}}\n"));
+    let radio = radios.first().copied().unwrap_or(RADIO);
+    text.push_str(&format!("wifis:\n  {radio}:\n{}", addresses_of(radio, &taken.network)));
+    if let Some(country) = &taken.wifi_country {
+        text.push_str(&format!("    regulatory-domain: {}\n", quoted(country)));
+    }
+    text.push_str("    access-points:\n");
+    for network in &taken.wifi {
+        text.push_str(&format!("      {}:\n        hidden: {}\n", quoted(&network.ssid), network.hidden));
+        if let Some(password) = &network.password {
+            text.push_str(&format!("        password: {}\n", quoted(password.reveal())));
         }
     }
     text
+}
+
+fn addresses_of(port: &str, network: &[StaticAddress]) -> String {
+    let of_port: Vec<_> = network.iter().filter(|fixed| fixed.port.as_deref() == Some(port)).collect();
+    let list = |all: Vec<String>| all.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(", ");
+    let Some(first) = of_port.first() else { return String::new() };
+    let addresses = list(of_port.iter().map(|fixed| fixed.address.clone()).collect());
+    let mut text = format!("    addresses: [{addresses}]\n");
+    if let Some(gateway) = first.gateway {
+        text.push_str(&format!("    routes: [{{to: default, via: \"{gateway}\"}}]\n"));
+    }
+    let dns = list(first.dns.iter().map(ToString::to_string).collect());
+    text.push_str(&format!("    nameservers: {{addresses: [{dns}]}}\n"));
+    text
+}
+
+/// As YAML takes any text.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

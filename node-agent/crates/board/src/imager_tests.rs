@@ -1,4 +1,4 @@
-use crate::imager::{Customisation, network_config, user_data};
+use crate::imager::{Customisation, user_data};
 
 /// As Raspberry Pi Imager 2 writes it, with everything set.
 const USER_DATA: &str = r#"#cloud-config
@@ -48,6 +48,15 @@ const NETWORK: &str = r#"network:
       optional: true
 "#;
 
+/// On a board without Wi-Fi.
+fn network_config(text: &str) -> Customisation {
+    crate::imager::network_config(text, false)
+}
+
+fn with_wifi(text: &str) -> Customisation {
+    crate::imager::network_config(text, true)
+}
+
 #[test]
 fn the_name_is_taken_and_the_rest_is_named() {
     let taken = user_data(USER_DATA);
@@ -85,7 +94,7 @@ fn wired_ports_ask_dhcp_or_have_fixed_addresses() {
         taken.notes,
         [
             "applied: network-config (Ethernet, DHCP)",
-            "ignored: `wifis` in network-config: the images have no Wi-Fi yet",
+            "ignored: `wifis` in network-config: the images of this board have no Wi-Fi",
         ]
     );
     let text = "version: 2\nethernets:\n  eth0:\n    addresses: [192.168.1.5/24, 'fd00::5/64']\n    \
@@ -98,6 +107,43 @@ fn wired_ports_ask_dhcp_or_have_fixed_addresses() {
     assert_eq!(first.gateway, Some("192.168.1.1".parse().expect("an address")));
     assert_eq!(first.dns, ["9.9.9.9".parse::<std::net::IpAddr>().expect("an address")]);
     assert_eq!(network_config(&taken.kept.expect("bonds were ignored")).network, taken.network);
+}
+
+#[test]
+fn a_board_with_a_radio_joins_what_is_named() {
+    let taken = with_wifi(NETWORK);
+    let notes = [
+        "applied: network-config (Ethernet, DHCP)",
+        "applied: network-config (Wi-Fi `home`, whose password stays on the card)",
+    ];
+    assert_eq!((&taken.notes[..], taken.kept.as_deref()), (&notes.map(str::to_owned)[..], None));
+    assert_eq!(taken.wifi_country.as_deref(), Some("DE"));
+    let [home] = &taken.wifi[..] else { panic!("{:?}", taken.wifi) };
+    assert_eq!((home.ssid.as_str(), home.hidden), ("home", false));
+    assert_eq!(home.password.as_ref().map(|secret| secret.reveal()), Some("a secret key"));
+
+    let text = r#"version: 2
+bonds: {}
+wifis:
+  wlan0:
+    addresses: [10.0.0.7/8]
+    access-points:
+      "say \"a\\b\"": {auth: {key-management: psk, password: "quote\" and \\ back"}, hidden: true}
+      open: {}
+"#;
+    let first = with_wifi(text);
+    assert_eq!(first.network[0].port.as_deref(), Some("wlan0"));
+    let again = with_wifi(&first.kept.expect("bonds were ignored"));
+    assert_eq!((&again.wifi, &again.network), (&first.wifi, &first.network));
+    assert_eq!((again.wifi[0].ssid.as_str(), again.wifi[0].hidden), (r#"say "a\b""#, true));
+    assert_eq!(again.wifi[1].password, None);
+
+    for access in ["home: {password: 12345678}", "home: {password: secret}", "[home]: {}"] {
+        let text = format!("version: 2\nwifis:\n  wlan0:\n    access-points:\n      {access}\n");
+        let taken = with_wifi(&text);
+        assert!(taken.wifi.is_empty() && taken.notes[0].starts_with("wrong: network-config, "), "{:?}", taken.notes);
+        assert!(!taken.notes[0].contains("secret"));
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod storage;
 mod supervise;
 mod system;
 mod watchdog;
+mod wifi;
 
 #[cfg(test)]
 mod blocks_tests;
@@ -36,6 +37,8 @@ mod led_tests;
 mod network_tests;
 #[cfg(test)]
 mod system_tests;
+#[cfg(test)]
+mod wifi_tests;
 
 use std::path::Path;
 use std::process::ExitCode;

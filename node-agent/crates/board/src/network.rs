@@ -1,4 +1,5 @@
-//! Networks: every Ethernet port comes up, asks DHCP, and has its link-local address of IPv6 anyway.
+//! Networks: every Ethernet port comes up, asks DHCP, and has its link-local address of IPv6 anyway. So does a radio, where there
+//! is Wi-Fi to be joined.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -7,26 +8,41 @@ use std::time::Duration;
 
 use crate::console::Console;
 use crate::first_boot::StaticAddress;
+use crate::wifi;
 
 /// The name under which the DHCP client calls this executable when something changed.
 pub const EVENT_PROGRAM: &str = "shoal-network-event";
 const EVENT_PATH: &str = "/usr/bin/shoal-network-event";
-const SYS_NET: &str = "/sys/class/net";
+/// Where the kernel shows its network devices.
+pub const SYS_NET: &str = "/sys/class/net";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Between looks for ports that were plugged in.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+const HARDWARE_LOOK_EVERY: Duration = Duration::from_millis(100);
+const HARDWARE_PATIENCE: Duration = Duration::from_secs(5);
 /// A DHCP client that ended is started again after this.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The Ethernet ports that are there now: devices with hardware behind them, but no Wi-Fi. `sys` is /sys/class/net.
+/// The Ethernet ports that are there now. `sys` is /sys/class/net.
 pub fn ports(sys: &Path) -> Vec<String> {
+    devices(sys, false)
+}
+
+/// The radios for Wi-Fi that are there now.
+pub fn radios(sys: &Path) -> Vec<String> {
+    devices(sys, true)
+}
+
+/// Devices with hardware behind them.
+fn devices(sys: &Path, by_radio: bool) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(sys)
         .into_iter()
         .flatten()
         .flatten()
         .filter(|entry| {
             let path = entry.path();
-            path.join("device").exists() && !path.join("wireless").exists() && !path.join("phy80211").exists()
+            let radio = path.join("wireless").exists() || path.join("phy80211").exists();
+            path.join("device").exists() && radio == by_radio
         })
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
@@ -34,10 +50,12 @@ pub fn ports(sys: &Path) -> Vec<String> {
     names
 }
 
-/// `shoal-` and the end of the first port's hardware address: the same at every start, and printed on many boards.
+/// `shoal-` and the end of the hardware address of the first port, or of the radio of a board without one: the same at every
+/// start, and printed on many boards.
 pub fn name_of_host(sys: &Path) -> String {
     let address = ports(sys)
         .first()
+        .or(radios(sys).first())
         .and_then(|port| std::fs::read_to_string(sys.join(port).join("address")).ok())
         .unwrap_or_default();
     let digits: String =
@@ -48,21 +66,45 @@ pub fn name_of_host(sys: &Path) -> String {
     }
 }
 
-/// Brings up every port as it appears, for ever.
-pub async fn run(host_name: String, fixed: Vec<StaticAddress>, console: Console) {
+/// Until there is a port or a radio: a radio comes only when its firmware runs. Without one, not for ever.
+pub async fn wait_for_hardware() {
+    let (sys, until) = (Path::new(SYS_NET), tokio::time::Instant::now() + HARDWARE_PATIENCE);
+    while ports(sys).is_empty() && radios(sys).is_empty() && tokio::time::Instant::now() < until {
+        tokio::time::sleep(HARDWARE_LOOK_EVERY).await;
+    }
+}
+
+/// What the owner says of networks.
+#[derive(Clone)]
+pub struct Wanted {
+    /// Of this board.
+    pub host_name: String,
+    /// Instead of DHCP.
+    pub fixed: Vec<StaticAddress>,
+    /// Is there Wi-Fi to be joined?
+    pub wifi: bool,
+}
+
+/// Brings up every port and radio as it appears, for ever.
+pub async fn run(wanted: Wanted, console: Console) {
     ip(&["link", "set", "lo", "up"]);
     let mut known: Vec<String> = Vec::new();
     loop {
-        for port in ports(Path::new(SYS_NET)) {
-            if known.contains(&port) {
+        let sys = Path::new(SYS_NET);
+        let radios = if wanted.wifi { radios(sys) } else { Vec::new() };
+        for port in ports(sys).iter().chain(&radios) {
+            if known.contains(port) {
                 continue;
             }
             known.push(port.clone());
-            ip(&["link", "set", &port, "up"]);
-            let of_port = fixed.iter().find(|fixed| fixed.port.as_ref().is_none_or(|named| *named == port));
-            match of_port {
-                Some(fixed) => set_fixed(&port, fixed, &console),
-                None => drop(tokio::spawn(ask_dhcp(port, host_name.clone()))),
+            ip(&["link", "set", port, "up"]);
+            if radios.contains(port) {
+                tokio::spawn(wifi::keep_joined(port.clone(), console.clone()));
+            }
+            let of_port = |fixed: &&StaticAddress| fixed.port.as_ref().is_none_or(|named| named == port);
+            match wanted.fixed.iter().find(of_port) {
+                Some(fixed) => set_fixed(port, fixed, &console),
+                None => drop(tokio::spawn(ask_dhcp(port.clone(), wanted.host_name.clone()))),
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::network::{Lease, name_of_host, ports};
+use crate::network::{Lease, name_of_host, ports, radios};
 
 fn lease(variables: &[(&str, &str)]) -> Option<Lease> {
     let map: BTreeMap<_, _> = variables.iter().copied().collect();
@@ -37,7 +37,12 @@ fn ports_have_hardware_and_give_the_host_its_name() {
         std::fs::create_dir_all(sys.path().join(folder)).expect("made");
     }
     assert_eq!(ports(sys.path()), ["eth0", "eth1"]);
+    assert_eq!(radios(sys.path()), ["wlan0"]);
     assert_eq!(name_of_host(sys.path()), "shoal");
     std::fs::write(sys.path().join("eth0/address"), "b8:27:eb:01:A2:03\n").expect("written");
     assert_eq!(name_of_host(sys.path()), "shoal-01A203".to_lowercase());
+    std::fs::remove_dir_all(sys.path().join("eth0")).expect("unplugged");
+    std::fs::remove_dir_all(sys.path().join("eth1")).expect("unplugged");
+    std::fs::write(sys.path().join("wlan0/address"), "b8:27:eb:01:a2:04\n").expect("written");
+    assert_eq!(name_of_host(sys.path()), "shoal-01a204", "a board without ports has its radio's");
 }

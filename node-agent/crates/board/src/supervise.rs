@@ -15,13 +15,13 @@ use self::child::{ended, terminate};
 use crate::blocks::Disk;
 use crate::console::Console;
 use crate::facts::Facts;
-use crate::first_boot::{self, Orders, RESET_FILE, Reset, STATUS_FILE};
+use crate::first_boot::{self, BoardSection, Orders, RESET_FILE, Reset, STATUS_FILE};
 use crate::led::{self, Led, Sign};
 use crate::storage::{self, Permissions, Place};
 use crate::system::{self, Stop};
 use crate::watchdog::Heart;
 use crate::{Agent, STATUS_IN_MEMORY};
-use crate::{network, power, slot, watchdog};
+use crate::{network, power, slot, watchdog, wifi};
 
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// An agent that ended is started again after this, then after twice as long, up to the second.
@@ -35,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const READY_EVERY: Duration = Duration::from_millis(100);
 /// The agent is started so much later where no network has given the board an address yet: it tells its grid those that it has.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
+/// ... where there is Wi-Fi to be joined, which takes longer.
+const WIFI_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the board. Comes back only where the kernel refuses to stop it.
 pub fn run(agent: Agent) -> ExitCode {
@@ -116,7 +118,10 @@ impl Init {
         self.beat();
         let card = blocking(storage::find_card).await.flatten();
         let mut orders = match card.as_ref().map(|card| card.whole.path.clone()) {
-            Some(path) => blocking(move || Orders::take(&path)).await.unwrap_or_default(),
+            Some(path) => {
+                let wifi = self.facts.wifi;
+                blocking(move || Orders::take(&path, wifi)).await.unwrap_or_default()
+            }
             None => {
                 self.console.say("no card with an image of Shoal: what stands on it is not known");
                 Orders::default()
@@ -128,12 +133,17 @@ impl Init {
         for note in &orders.notes {
             self.console.say(note);
         }
-        let sys = Path::new("/sys/class/net");
-        let name = orders.board.host_name.clone().unwrap_or_else(|| network::name_of_host(sys));
+        let wifi = self.prepare_wifi(&orders.board);
+        if wifi {
+            network::wait_for_hardware().await;
+        }
+        let name = orders.board.host_name.clone();
+        let name = name.unwrap_or_else(|| network::name_of_host(Path::new(network::SYS_NET)));
         if rustix::system::sethostname(name.as_bytes()).is_err() {
             self.console.say(&format!("the name {name} is refused"));
         }
-        tokio::spawn(network::run(name.clone(), orders.board.network.clone(), self.console.clone()));
+        let wanted = network::Wanted { host_name: name.clone(), fixed: orders.board.network.clone(), wifi };
+        tokio::spawn(network::run(wanted, self.console.clone()));
         let told = Arc::new(Mutex::new(Told { notes: orders.notes.clone(), state: String::new() }));
         self.check_slot(card.as_ref(), &told);
         let by_ticket = orders.ticket.as_ref().is_some_and(|ticket| (self.agent.ticket_takes_blank)(ticket));
@@ -143,7 +153,7 @@ impl Init {
             let prepare = move || storage::prepare(card.as_ref(), first, permissions, &console);
             blocking(prepare).await.unwrap_or_default()
         };
-        wait_for_an_address().await;
+        wait_for_an_address(if wifi { WIFI_PATIENCE } else { ADDRESS_PATIENCE }).await;
         let mut pause = BACK_OFF.0;
         loop {
             let started = tokio::time::Instant::now();
@@ -192,6 +202,18 @@ impl Init {
             Some(Err(why)) => format!("wrong: {RESET_FILE}: {why}; it is tried again at the next start"),
             None => format!("wrong: {RESET_FILE} was not carried out"),
         }
+    }
+
+    /// Is there Wi-Fi to be joined?
+    fn prepare_wifi(&self, board: &BoardSection) -> bool {
+        if board.wifi.is_empty() {
+            return false;
+        }
+        let written = wifi::write_config(&wifi::config(board.wifi_country.as_deref(), &board.wifi));
+        if let Err(error) = &written {
+            self.console.say(&format!("Wi-Fi cannot be joined: {error}"));
+        }
+        written.is_ok()
     }
 
     fn beat(&self) {
@@ -351,8 +373,8 @@ impl Init {
     }
 }
 
-async fn wait_for_an_address() {
-    let until = tokio::time::Instant::now() + ADDRESS_PATIENCE;
+async fn wait_for_an_address(patience: Duration) {
+    let until = tokio::time::Instant::now() + patience;
     while addresses().is_empty() && tokio::time::Instant::now() < until {
         tokio::time::sleep(READY_EVERY).await;
     }

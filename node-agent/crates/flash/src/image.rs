@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ring::digest::{Context, Digest, SHA256};
-use ruzstd::decoding::StreamingDecoder;
+use zstd::stream::read::Decoder;
 
 /// Read at once.
 pub const BLOCK_BYTES: usize = 1 << 20;
@@ -116,8 +116,8 @@ impl Image {
         if !self.packed {
             return Ok(Box::new(file));
         }
-        let decoder = StreamingDecoder::new(BufReader::with_capacity(BLOCK_BYTES, file))
-            .map_err(|error| self.told(io::Error::new(io::ErrorKind::InvalidData, error.to_string())))?;
+        let decoder = Decoder::with_buffer(BufReader::with_capacity(BLOCK_BYTES, file))
+            .map_err(|source| self.told(source))?;
         Ok(Box::new(decoder))
     }
 

@@ -5,12 +5,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use super::{Init, Told, blocking};
-use crate::console::AgentLog;
+use crate::console::{AgentLog, lines};
 use crate::first_boot::{self, KEYS_FILE, Orders};
 use crate::led::Sign;
 use crate::storage::Place;
@@ -25,8 +24,6 @@ const TICKET: &str = "/run/shoal/ticket";
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// A join without a ticket waits for a person.
 const PAIR_PATIENCE_SECONDS: &str = "31536000";
-/// A longer line of the agent's is taken in pieces.
-const LINE_BYTES_MAX: u64 = 8 << 10;
 
 impl Init {
     /// On blank drives: founds a grid where the owner said so; without a ticket, waits to be paired. With a ticket,
@@ -175,34 +172,5 @@ pub(super) async fn terminate(child: &mut Child) {
     }
     if tokio::time::timeout(STOP_PATIENCE, child.wait()).await.is_err() {
         let _ = child.kill().await;
-    }
-}
-
-/// Until the output ends. Whatever stands in it, it is read on: a program whose output nobody takes stands still.
-async fn lines(output: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
-    let mut reader = BufReader::new(output);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => take(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n'])),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn output_is_read_to_its_end_whatever_it_holds() {
-        let long = "x".repeat(2 * LINE_BYTES_MAX as usize + 1);
-        let output = [b"one\r\n\xff\xfetwo\n".as_slice(), long.as_bytes(), b"\nlast"].concat();
-        let mut taken = Vec::new();
-        lines(&output[..], |line| taken.push(line.to_owned())).await;
-        assert_eq!(taken[..2], ["one", "\u{fffd}\u{fffd}two"]);
-        assert_eq!(taken[2..5].concat(), long);
-        assert_eq!(taken[5..], ["last"]);
     }
 }

@@ -595,8 +595,8 @@ impl Node for AdminNode {
                     None => ("suspect", now),
                 };
                 let drives: Vec<_> = grid.drives.iter().filter(|drive| drive.node == member.node).collect();
-                let addresses =
-                    if here { parts.link.addresses() } else { member.addresses.as_slice() }.iter();
+                let own = parts.link.addresses();
+                let addresses = if here { own.iter() } else { member.addresses.iter() };
                 NodeInfo {
                     node: member.node,
                     number: member.number,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use chunk_store::ChunkStore;
 use grid_types::{
@@ -15,7 +16,7 @@ use grid_types::{
 };
 use membership::{
     Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, Interfaces, JoinService, Liveness,
-    MemberList, NewMember, NodeState, Presence, SignedList, merge, usable_addresses,
+    MemberList, NewMember, NodeState, Presence, Registry, SignedList, merge, usable_addresses,
 };
 use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
@@ -85,7 +86,10 @@ pub struct GridLink {
     services: Services,
     peers: Arc<Peers>,
     server: RpcServer,
-    addresses: Vec<SocketAddr>,
+    /// What the owner says of `addresses`.
+    advertised: Vec<SocketAddr>,
+    /// Where others reach this node.
+    addresses: ArcSwap<Vec<SocketAddr>>,
     discovery: Discovery,
     shut_out: AtomicBool,
 }
@@ -123,7 +127,7 @@ impl GridLink {
             RpcServer::bind(start.listen, &key, members.clone(), services.clone(), config.clone()).await?;
         let public_key = *key.public_key();
         let peers = Arc::new(Peers::new(key.clone(), config).with_local(services.clone()));
-        let addresses = reachable(server.address(), start.advertise);
+        let addresses = reachable(server.address(), start.advertise).into();
         let announcement = Announcement {
             node: me,
             grid: Some(start.identity.grid),
@@ -142,7 +146,8 @@ impl GridLink {
             services,
             peers,
             server,
-            addresses,
+            advertised: start.advertise.to_vec(),
+            addresses: ArcSwap::new(addresses),
             discovery,
             shut_out: AtomicBool::new(false),
         };
@@ -166,13 +171,22 @@ impl GridLink {
     }
 
     /// Where others reach this node.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Arc<Vec<SocketAddr>> {
+        self.addresses.load_full()
+    }
+
+    /// A network may come late, or give this host another address. One that went leaves the last ones standing.
+    fn look_at_addresses(&self) {
+        let now = reachable(self.server.address(), &self.advertised);
+        if !now.is_empty() && now != **self.addresses.load() {
+            tracing::info!(addresses = ?now, "this node is reached elsewhere");
+            self.addresses.store(Arc::new(now));
+        }
     }
 
     /// Where members are reached, this node first: what a ticket tells a joiner.
     pub fn known_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses = self.addresses.clone();
+        let mut addresses = self.addresses().to_vec();
         if let Some(list) = self.members.list() {
             let others = list.list().current().filter(|member| member.node != self.me);
             addresses.extend(others.flat_map(|member| member.addresses.clone()));
@@ -212,8 +226,8 @@ impl GridLink {
     /// Where another process answers as this node: a copy of its drives runs there, or this one is the copy.
     pub async fn find_double(&self) -> Option<SocketAddr> {
         let list = self.members.list()?;
-        let elsewhere = list.list().member(self.me)?.addresses.clone();
-        for address in elsewhere.into_iter().filter(|address| !self.addresses.contains(address)) {
+        let (listed, here) = (list.list().member(self.me)?.addresses.clone(), self.addresses());
+        for address in listed.into_iter().filter(|address| !here.contains(address)) {
             let answered = dial_stranger(address, &self.key, DOUBLE_TIMEOUT).await;
             if answered.is_ok_and(|stranger| stranger.peer() == self.me) {
                 return Some(address);
@@ -226,11 +240,12 @@ impl GridLink {
     pub fn describing_itself(&self) -> Option<NewMember> {
         let list = self.members.list()?;
         let row = list.list().member(self.me)?;
-        let has_aes = codec::cpu_has_aes();
-        (row.addresses != self.addresses || row.has_aes != has_aes).then(|| NewMember {
+        let (has_aes, addresses) = (codec::cpu_has_aes(), self.addresses());
+        let elsewhere = !addresses.is_empty() && row.addresses != *addresses;
+        (elsewhere || row.has_aes != has_aes).then(|| NewMember {
             public_key: row.public_key.clone(),
             name: row.name.clone(),
-            addresses: self.addresses.clone(),
+            addresses: addresses.to_vec(),
             has_aes,
             has_drives: row.has_drives,
             added: row.added,
@@ -242,7 +257,7 @@ impl GridLink {
         NewMember {
             public_key: self.public_key.to_vec(),
             name,
-            addresses: self.addresses.clone(),
+            addresses: self.addresses().to_vec(),
             has_aes,
             has_drives: true,
             added,
@@ -319,7 +334,7 @@ impl GridLink {
             gossip: gossip.clone(),
             liveness: BTreeMap::new(),
             started,
-            published: (0, 0),
+            published: (0, 0, Arc::default()),
             recorded: Vec::new(),
             recorded_now,
         };
@@ -333,7 +348,7 @@ impl GridLink {
 
     fn own_state(&self, local: &GridSnapshot, started: Timestamp) -> NodeState {
         NodeState {
-            addresses: self.addresses.clone(),
+            addresses: self.addresses().to_vec(),
             member_list_epoch: self.members.list().map_or(0, |list| list.list().epoch),
             drives: local.drives.clone(),
             has_aes: codec::cpu_has_aes(),
@@ -387,8 +402,8 @@ struct Follower {
     /// As last told in the log.
     liveness: BTreeMap<NodeId, Liveness>,
     started: Timestamp,
-    /// Epochs of the local snapshot and of the list that were last told to others.
-    published: (u64, u64),
+    /// Epochs of the local snapshot and of the list that were last told to others, and the addresses.
+    published: (u64, u64, Arc<Vec<SocketAddr>>),
     /// Drives by the records of the root shard.
     recorded: Vec<DriveSnapshot>,
     recorded_now: watch::Receiver<Vec<DriveSnapshot>>,
@@ -416,11 +431,16 @@ impl Follower {
                 && let Ok(permit) = asking.clone().try_acquire_owned()
             {
                 asked = tokio::time::Instant::now();
+                self.link.look_at_addresses();
                 let (registry, link) = (self.followed.registry.clone(), self.link.clone());
                 tokio::spawn(async move {
                     if let Err(error) = registry.current().await {
                         tracing::debug!(%error, "the member list cannot be read now");
                         link.look_if_shut_out().await;
+                    } else if let Some(now) = link.describing_itself()
+                        && let Err(error) = registry.describe(now).await
+                    {
+                        tracing::debug!(%error, "the member list does not say yet where this node is");
                     }
                     // Not at once again, whatever the answer was.
                     tokio::time::sleep(LOOK_EVERY).await;
@@ -469,8 +489,9 @@ impl Follower {
         }
         let Some(list) = self.link.members.list() else { return };
         let (list, local, view) = (list.list(), self.followed.picture.own(), self.gossip.view());
-        if self.published != (local.epoch, list.epoch) {
-            self.published = (local.epoch, list.epoch);
+        let news = (local.epoch, list.epoch, self.link.addresses());
+        if self.published != news {
+            self.published = news;
             self.gossip.publish(self.link.own_state(&local, self.started)).await;
         }
         let said = view

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from conftest import settle
-from grid import eventually
+from grid import RPC_PORT, eventually
+from hosts import authority
 from load import Load
 from s3 import Lost, Unreachable
 
@@ -87,6 +88,26 @@ def test_new_address(make_grid, seed, long):
             known = eventually(lambda other=other: new in other.nodes()[node.id]["addresses"], 15)
             assert known, f"{other} knows {node} at {other.nodes()[node.id]['addresses']}"
             assert f"{old}:9002" not in other.nodes()[node.id]["addresses"], other
+
+
+def test_address_changes_while_it_runs(make_grid, seed, long):
+    """Another lease of DHCP, or a network that comes late: whoever listens everywhere tells the others where it is now."""
+    grid = make_grid(3)
+    node = grid.wait_leader()
+    node.kill()
+    node.config.write_text(node.config.read_text().replace(authority(node.address, RPC_PORT), f"[::]:{RPC_PORT}"))
+    node.start()
+    settle(grid)
+    old = node.address
+    with Load(grid, seed) as load:
+        load.run_for(1, acknowledged=50)
+        node.host.readdress(40)
+        load.run_for(2 * long, acknowledged=50)
+        for other in grid.nodes:
+            listed = lambda other=other: other.nodes()[node.id]["addresses"]
+            known = eventually(lambda listed=listed: authority(node.address, RPC_PORT) in listed(), 30)
+            assert known and authority(old, RPC_PORT) not in listed(), f"{other} knows {node} at {listed()}"
+        settle(grid)
 
 
 def test_all_addresses_new(make_grid, seed):

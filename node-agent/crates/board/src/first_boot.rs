@@ -273,7 +273,9 @@ fn check(board: &BoardSection) -> Result<(), String> {
     }
     match board.network.iter().find(|fixed| !address_fits(&fixed.address)) {
         Some(fixed) => Err(format!("[[board.network]]: address `{}`: write 192.168.1.5/24", fixed.address)),
-        None => wifi::check(board.wifi_country.as_deref(), &board.wifi).map_err(|why| format!("[board]: {why}")),
+        None => {
+            wifi::check(board.wifi_country.as_deref(), &board.wifi).map_err(|why| format!("[board]: {why}"))
+        }
     }
 }
 

@@ -180,7 +180,10 @@ fn wifi_is_joined_where_there_is_a_radio_and_its_password_stays_only_there() {
     assert!(without.board.wifi.is_empty());
     assert_eq!(
         without.notes,
-        ["applied: shoal.toml", "ignored: `board.wifi` in shoal.toml: the images of this board have no Wi-Fi"]
+        [
+            "applied: shoal.toml",
+            "ignored: `board.wifi` in shoal.toml: the images of this board have no Wi-Fi"
+        ]
     );
 
     let (_folder, card) = self::card();
@@ -190,7 +193,11 @@ fn wifi_is_joined_where_there_is_a_radio_and_its_password_stays_only_there() {
     put(&card, "network-config", &network);
     let first = Orders::take(&card, true);
     assert_eq!(first.board.wifi[0].password.as_ref().map(|secret| secret.reveal()), Some(password));
-    assert!(first.notes.iter().any(|note| note.starts_with("wiped from network-config")), "{:?}", first.notes);
+    assert!(
+        first.notes.iter().any(|note| note.starts_with("wiped from network-config")),
+        "{:?}",
+        first.notes
+    );
     assert_eq!(Orders::take(&card, true).board, first.board, "what counts stays");
     assert!(take(&card).board.wifi.is_empty());
     assert!(!holds(&card, password), "a board without a radio has no use for it");
@@ -221,16 +228,15 @@ fn only_the_words_for_it_order_a_reset() {
 #[test]
 fn what_the_card_tells_people_to_write_is_understood() {
     let read_me = include_str!("../../../../image/card-readme.txt");
-    let example: Vec<&str> = read_me
-        .lines()
-        .skip_while(|line| !line.contains("[board]"))
-        .take_while(|line| !line.is_empty())
-        .map(str::trim)
-        .collect();
+    // What is written into the file stands further in than what is said of it.
+    let file = read_me.lines().skip_while(|line| !line.contains("[board]"));
+    let file = file.take_while(|line| !line.contains("ticket.txt"));
+    let example: Vec<&str> = file.filter_map(|line| line.strip_prefix(&" ".repeat(18))).collect();
     let (_folder, card) = card();
     put(&card, CONFIG_FILE, &example.join("\n"));
-    let orders = take(&card);
+    let orders = Orders::take(&card, true);
     assert_eq!(orders.notes, ["applied: shoal.toml"]);
     assert_eq!((orders.board.host_name.as_deref(), orders.board.found), (Some("kitchen"), true));
+    assert_eq!(orders.board.wifi[0].ssid, "home");
     assert!(orders.agent.is_empty());
 }

@@ -207,7 +207,9 @@ fn radios(value: &Yaml<'_>, taken: &mut Customisation) -> Result<(), String> {
             let auth = settings.as_mapping_get("auth").unwrap_or(settings);
             let password = match auth.as_mapping_get("password").map(Yaml::as_str) {
                 Some(Some(text)) => Some(text.to_owned().into()),
-                Some(None) => return Err(format!("the password of Wi-Fi `{ssid}` stands in no quotation marks")),
+                Some(None) => {
+                    return Err(format!("the password of Wi-Fi `{ssid}` stands in no quotation marks"));
+                }
                 None => None,
             };
             let hidden = settings.as_mapping_get("hidden").and_then(Yaml::as_bool).unwrap_or(false);

@@ -141,7 +141,11 @@ wifis:
     for access in ["home: {password: 12345678}", "home: {password: secret}", "[home]: {}"] {
         let text = format!("version: 2\nwifis:\n  wlan0:\n    access-points:\n      {access}\n");
         let taken = with_wifi(&text);
-        assert!(taken.wifi.is_empty() && taken.notes[0].starts_with("wrong: network-config, "), "{:?}", taken.notes);
+        assert!(
+            taken.wifi.is_empty() && taken.notes[0].starts_with("wrong: network-config, "),
+            "{:?}",
+            taken.notes
+        );
         assert!(!taken.notes[0].contains("secret"));
     }
 }

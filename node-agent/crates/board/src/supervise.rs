@@ -33,10 +33,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between looks for drives that were plugged in, and for a new state.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const READY_EVERY: Duration = Duration::from_millis(100);
-/// The agent is started so much later where no network has given the board an address yet: it tells its grid those that it has.
-const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
-/// ... where there is Wi-Fi to be joined, which takes longer.
-const WIFI_PATIENCE: Duration = Duration::from_secs(30);
+/// The first line that says where S3 is waits so long for an address.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Runs the board. Comes back only where the kernel refuses to stop it.
 pub fn run(agent: Agent) -> ExitCode {
@@ -153,7 +151,6 @@ impl Init {
             let prepare = move || storage::prepare(card.as_ref(), first, permissions, &console);
             blocking(prepare).await.unwrap_or_default()
         };
-        wait_for_an_address(if wifi { WIFI_PATIENCE } else { ADDRESS_PATIENCE }).await;
         let mut pause = BACK_OFF.0;
         loop {
             let started = tokio::time::Instant::now();
@@ -288,6 +285,7 @@ impl Init {
             }
         }
         let mut ready = false;
+        let mut answers_since = None;
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut day = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         let mut knock = tokio::time::interval(READY_EVERY);
@@ -303,7 +301,11 @@ impl Init {
                 }
                 ended = ended(&mut child) => return Event::Ended(ended),
                 _ = knock.tick(), if child.is_some() && !ready => {
-                    ready = tokio::net::TcpStream::connect(("127.0.0.1", self.s3_port(orders))).await.is_ok();
+                    if tokio::net::TcpStream::connect(("127.0.0.1", self.s3_port(orders))).await.is_err() {
+                        continue;
+                    }
+                    let since = *answers_since.get_or_insert_with(tokio::time::Instant::now);
+                    ready = since.elapsed() > ADDRESS_PATIENCE || !addresses().is_empty();
                     if ready {
                         let state = self.serving(orders);
                         self.console.say(&state);
@@ -370,13 +372,6 @@ impl Init {
         let listen = orders.agent.get("s3").and_then(|s3| s3.get("listen")).and_then(toml::Value::as_str);
         let address = listen.and_then(|text| text.parse::<std::net::SocketAddr>().ok());
         address.map_or(self.agent.s3_port, |address| address.port())
-    }
-}
-
-async fn wait_for_an_address(patience: Duration) {
-    let until = tokio::time::Instant::now() + patience;
-    while addresses().is_empty() && tokio::time::Instant::now() < until {
-        tokio::time::sleep(READY_EVERY).await;
     }
 }
 

@@ -1,7 +1,11 @@
 use crate::wifi::{WifiNetwork, check, config, news};
 
 fn network(ssid: &str, password: Option<&str>) -> WifiNetwork {
-    WifiNetwork { ssid: ssid.to_owned(), password: password.map(|text| text.to_owned().into()), hidden: false }
+    WifiNetwork {
+        ssid: ssid.to_owned(),
+        password: password.map(|text| text.to_owned().into()),
+        hidden: false,
+    }
 }
 
 #[test]

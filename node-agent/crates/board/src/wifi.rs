@@ -75,8 +75,8 @@ pub fn check(country: Option<&str>, networks: &[WifiNetwork]) -> Result<(), Stri
             return Err(format!("the name of a Wi-Fi has 1 to {SSID_BYTES_MAX} bytes"));
         }
         let Some(password) = network.password.as_ref().map(Password::reveal) else { continue };
-        let printable = password.chars().all(|c| (' '..='~').contains(&c));
-        if !is_key(password) && !(printable && PASSPHRASE.contains(&password.len())) {
+        let plain = password.chars().all(|c| (' '..='~').contains(&c));
+        if !(is_key(password) || plain && PASSPHRASE.contains(&password.len())) {
             return Err(format!(
                 "the password of Wi-Fi `{ssid}` has not {} to {} plain characters, nor {KEY_DIGITS} hexadecimal digits",
                 PASSPHRASE.start(),

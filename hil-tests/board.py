@@ -55,9 +55,9 @@ class Board:
     large_bytes = 20 << 20
     found = "[board]\nfound = true\n"
 
-    def let_it_found(self):
-        """The card says that the board founds a grid."""
-        self.put_on_card("shoal.toml", self.found)
+    def let_it_found(self, more=""):
+        """The card says that the board founds a grid; `more` tables of its configuration."""
+        self.put_on_card("shoal.toml", self.found + more)
 
     def power_on(self):
         raise NotImplementedError

@@ -42,7 +42,7 @@ def test_an_imager_and_a_factory_reset(boards):
     board.put_on_card("user-data", USER_DATA)
     board.put_on_card("network-config", NETWORK)
     board.power_on()
-    board.serial.wait_for("shoal: ignored: `wifis` in network-config: the images have no Wi-Fi yet")
+    board.serial.wait_for("shoal: ignored: `wifis` in network-config: the images of this board have no Wi-Fi")
     first = Keys(board.serial)
     board.serial.wait_for(READY)
     assert knows(board, first)

@@ -43,7 +43,7 @@ def test_a_board_joins_by_what_an_imager_wrote_and_serves_over_the_air(boards):
 
 def test_a_wrong_password_is_said_and_a_right_one_is_taken(boards):
     board = boards(BOARD)
-    board.let_it_found('wifi_country = "DE"\n[[board.wifi]]\nssid = "air"\npassword = "through the wire"\n')
+    board.let_it_found('[[board.wifi]]\nssid = "air"\npassword = "through the wire"\n')
     board.power_on()
     board.serial.wait_for("shoal: wlan0: Wi-Fi `air` does not take this password")
     board.serial.wait_for("shoal: ready: S3 at http://10.0.2.15:9000$")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codec::{ErasureCode, SegmentLayout};
-use grid_types::{MemoryPermit, PACK_CHUNK_BYTES_MAX, Profile, SegmentId};
+use grid_types::{BLOCK_PACKETS_DEFAULT, MemoryPermit, PACK_CHUNK_BYTES_MAX, Profile, SegmentId};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -152,4 +152,31 @@ pub(crate) fn cut_blocks(
     let stripe = buffer.freeze();
     let blocks = (0..total).map(|index| stripe.slice(index * block..(index + 1) * block)).collect();
     Ok((stripe, blocks))
+}
+
+/// The blocks of a whole sealed stream of `plain_len` bytes of plaintext, stripe by stripe. The fewer data chunks, the more
+/// stripes there are.
+pub(crate) fn cut_stream(
+    shared: &Shared,
+    memory: &Arc<MemoryPermit>,
+    stream: &Bytes,
+    plain_len: u64,
+    profile: Profile,
+) -> Result<Vec<Vec<Bytes>>, SegmentError> {
+    let code = shared.code(profile)?;
+    let (k, total) = (profile.data_chunks(), profile.total_chunks());
+    let layout = SegmentLayout::new(plain_len, k, BLOCK_PACKETS_DEFAULT);
+    let cut = |stripe| {
+        // All of it lies in memory, so its places fit.
+        let range = layout.stripe_sealed_range(stripe);
+        let part = stream.slice(range.start as usize..range.end as usize);
+        if code.is_none() {
+            return Ok(vec![part]);
+        }
+        let len = part.len().div_ceil(k) * total;
+        let mut buffer = shared.buffers.take(len, Held::memory(memory));
+        buffer.as_mut()[..part.len()].copy_from_slice(&part);
+        Ok(cut_blocks(buffer, part.len(), profile, code.as_ref())?.1)
+    };
+    (0..layout.stripes()).map(cut).collect()
 }

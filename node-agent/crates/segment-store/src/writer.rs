@@ -11,12 +11,12 @@ use grid_types::{
 };
 use keyring::BucketKey;
 
-use crate::buffers::{Held, StripeBuffer};
+use crate::buffers::StripeBuffer;
 use crate::chunk_set::{ChunkSet, Failed, SetSpec};
 use crate::format::{self, SegmentIdentity};
 use crate::refused::Refused;
 use crate::store::Shared;
-use crate::stripes::{StripeWriter, cut_blocks};
+use crate::stripes::{StripeWriter, cut_blocks, cut_stream};
 use crate::{SegmentError, SegmentStore};
 
 /// Plaintext bytes of a packet, as a slice length.
@@ -205,10 +205,12 @@ impl SegmentWriter {
     ) -> Result<Segment, SegmentError> {
         self.set_spec.plain_len_max = self.taken;
         let StripeWriter { mut set, code, memory, .. } = self.stripes;
-        let (mut stream, mut blocks) = cut_blocks(buffer, sealed, set.profile, code.as_ref())?;
+        let (stream, blocks) = cut_blocks(buffer, sealed, set.profile, code.as_ref())?;
+        let stream = stream.slice(..sealed);
+        let mut stripes = vec![blocks];
         loop {
             let (id, profile) = (set.id, set.profile);
-            let (error, lost) = match set.push(0, &blocks).await {
+            let (error, lost) = match push_all(&mut set, &stripes).await {
                 Ok(()) => match set.finish(self.taken, footer).await {
                     Ok(drives) => return Ok(segment(&self.set_spec.header, self.taken, id, profile, drives)),
                     Err(failed) => (failed.error, failed.lost),
@@ -223,12 +225,7 @@ impl SegmentWriter {
             let next = SegmentId::from(self.shared.random.id());
             set = ChunkSet::begin(&self.shared, next, &self.set_spec, &mut self.refused).await?;
             if set.profile != profile {
-                let code = self.shared.code(set.profile)?;
-                let len = sealed.div_ceil(set.profile.data_chunks()) * set.profile.total_chunks();
-                let held = Held::memory(&memory);
-                let mut buffer = self.shared.buffers.take(len.max(sealed), held);
-                buffer.as_mut()[..sealed].copy_from_slice(&stream[..sealed]);
-                (stream, blocks) = cut_blocks(buffer, sealed, set.profile, code.as_ref())?;
+                stripes = cut_stream(&self.shared, &memory, &stream, self.taken, set.profile)?;
             }
         }
     }
@@ -249,6 +246,13 @@ impl Filling {
         self.start = end;
         self.filled = 0;
     }
+}
+
+async fn push_all(set: &mut ChunkSet, stripes: &[Vec<Bytes>]) -> Result<(), SegmentError> {
+    for (frame, blocks) in (0..).zip(stripes) {
+        set.push(frame, blocks).await?;
+    }
+    Ok(())
 }
 
 /// The row of what was written under this header.

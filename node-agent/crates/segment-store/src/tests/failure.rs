@@ -82,6 +82,29 @@ async fn a_segment_of_one_stripe_tries_other_drives() {
     }
 }
 
+/// Blocks hold so many packets whatever the profile: with fewer data chunks the same bytes need more stripes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_of_one_stripe_may_become_one_of_several() {
+    for (drives, broken, size, becomes) in
+        [(3, 1, 150_000, "copies:2"), (3, 1, 260_000, "copies:2"), (6, 3, 500_000, "ec:2+2")]
+    {
+        let rig = Rig::new(drives);
+        for disk in rig.disks.iter().take(broken) {
+            disk.inner.fail_sync(1);
+        }
+        let plain = pattern(size);
+        let segment = rig.put_as(ProfileChoice::Auto, &plain).await.unwrap();
+        assert_eq!(segment.profile, becomes.parse().unwrap(), "{size} bytes");
+        assert!(rig.get_all(&segment).await.unwrap() == plain, "{size} bytes");
+        for drive in segment.drives.clone().into_iter().flatten() {
+            let handle = rig.drive(drive);
+            rig.chunks.remove(drive);
+            assert!(rig.get_all(&segment).await.unwrap() == plain, "{size} bytes without {drive}");
+            rig.chunks.add(handle);
+        }
+    }
+}
+
 #[tokio::test]
 async fn drives_that_refuse_at_the_start_are_replaced() {
     let rig = Rig::new(5);

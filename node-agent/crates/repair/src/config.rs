@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct RepairConfig {
     /// `rebuild` looks for work again after so long.
     pub rebuild_every: Duration,
+    /// A node that has just started waits so long before its first pass of `rebuild`, unless one is ordered: it has not heard
+    /// the others yet, and would take for lost what they hold.
+    pub rebuild_settle: Duration,
     /// After a pass that left something undone (no drive to go to, too few good chunks), `rebuild` and `drain` try that
     /// again after so long, or when the drives have changed.
     pub retry_every: Duration,
@@ -86,6 +89,7 @@ impl Default for RepairConfig {
         };
         Self {
             rebuild_every: Duration::from_secs(5),
+            rebuild_settle: Duration::from_secs(5),
             retry_every: Duration::from_secs(300),
             failing_grace: Duration::from_secs(60),
             away_before_rebuild: Duration::from_secs(15 * 60),

@@ -49,6 +49,8 @@ pub(crate) struct Rebuild {
     stuck: bool,
     in_pass: bool,
     undone: Undone,
+    /// On the clock since boot.
+    born: Duration,
     /// When a drive was first seen failing or away, on the clock since boot.
     missing: BTreeMap<DriveId, (DriveState, Duration)>,
     /// Those whose chunks are rebuilt in this pass.
@@ -62,6 +64,7 @@ pub(crate) struct Rebuild {
 impl Rebuild {
     pub fn new(context: Arc<RepairContext>) -> Self {
         Self {
+            born: context.clock.since_boot(),
             context,
             damaged: VecDeque::new(),
             sources: VecDeque::new(),
@@ -121,8 +124,11 @@ impl Rebuild {
             return Ok(Step::Idle(self.context.config.rebuild_every));
         }
         let lost = self.lost_drives();
-        if !std::mem::take(&mut self.ordered) && self.undone.waits(&self.context, &lost) {
-            return Ok(Step::Idle(self.context.config.rebuild_every));
+        let every = self.context.config.rebuild_every;
+        let young =
+            self.context.clock.since_boot().saturating_sub(self.born) < self.context.config.rebuild_settle;
+        if !std::mem::take(&mut self.ordered) && (young || self.undone.waits(&self.context, &lost)) {
+            return Ok(Step::Idle(every));
         }
         self.begin_pass(&lost);
         Ok(if self.sources.is_empty() { Step::Idle(self.context.config.rebuild_every) } else { Step::Busy })

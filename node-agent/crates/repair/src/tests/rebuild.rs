@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use grid_types::DriveState;
 
-use super::rig::{Rig, run};
+use super::rig::{Rig, run, test_config};
 use crate::drain::Drain;
 use crate::rebuild::Rebuild;
-use crate::{RepairError, Step, Worker};
+use crate::{RepairConfig, RepairContext, RepairError, Step, Worker};
 
 #[tokio::test]
 async fn chunks_of_a_failing_drive_move_to_others() {
@@ -131,6 +131,40 @@ async fn a_segment_with_too_few_chunks_is_counted_and_the_others_are_rebuilt() {
     }
     assert_eq!(rig.context.unrecoverable(), 1);
     assert_eq!(rig.segment("lost").await.drives, lost.drives, "its row still says where to look");
+}
+
+#[tokio::test]
+async fn a_node_that_has_just_started_takes_nothing_for_lost() {
+    let rig = Rig::new(3).await;
+    rig.set_states(&[(2, DriveState::Suspect)]);
+    rig.put("a", "copies:3", 100_000).await;
+    // It has heard of nobody yet.
+    let away: Vec<_> = (0..2).map(|number| rig.drive(number)).collect();
+    away.iter().for_each(|drive| rig.chunks.remove(drive.id()));
+    let context = std::sync::Arc::new(RepairContext::new(
+        rig.chunks.clone(),
+        rig.segments.clone(),
+        rig.rows.clone(),
+        std::sync::Arc::new(rig.clock.clone()),
+        rig.random.clone(),
+        || 0.0,
+        RepairConfig { rebuild_settle: Duration::from_secs(5), ..test_config() },
+    ));
+    let mut worker = Rebuild::new(context.clone());
+    run(&mut worker).await;
+    assert_eq!((context.unrecoverable(), worker.counters().failed), (0, 0));
+    // Who stays away is missed in the end.
+    rig.set_states(&[]);
+    rig.clock.advance(Duration::from_secs(5));
+    run(&mut worker).await;
+    assert_eq!(context.unrecoverable(), 1);
+    for drive in away {
+        rig.chunks.add(drive);
+    }
+    worker.run_now();
+    run(&mut worker).await;
+    assert_eq!(context.unrecoverable(), 0);
+    rig.check_whole("a").await;
 }
 
 #[tokio::test]

@@ -230,7 +230,7 @@ pub(super) struct Rig {
 }
 
 pub(super) fn test_config() -> RepairConfig {
-    RepairConfig { page: 3, ..RepairConfig::default() }
+    RepairConfig { page: 3, rebuild_settle: Duration::ZERO, ..RepairConfig::default() }
 }
 
 /// Bytes of an object, by its name and length.

@@ -6,7 +6,7 @@ use grid_types::DriveState;
 use super::rig::{Rig, run, test_config};
 use crate::drain::Drain;
 use crate::rebuild::Rebuild;
-use crate::{RepairConfig, RepairContext, RepairError, Step, Worker};
+use crate::{RepairConfig, RepairError, Step, Worker};
 
 #[tokio::test]
 async fn chunks_of_a_failing_drive_move_to_others() {
@@ -141,15 +141,9 @@ async fn a_node_that_has_just_started_takes_nothing_for_lost() {
     // It has heard of nobody yet.
     let away: Vec<_> = (0..2).map(|number| rig.drive(number)).collect();
     away.iter().for_each(|drive| rig.chunks.remove(drive.id()));
-    let context = std::sync::Arc::new(RepairContext::new(
-        rig.chunks.clone(),
-        rig.segments.clone(),
-        rig.rows.clone(),
-        std::sync::Arc::new(rig.clock.clone()),
-        rig.random.clone(),
-        || 0.0,
-        RepairConfig { rebuild_settle: Duration::from_secs(5), ..test_config() },
-    ));
+    let context = std::sync::Arc::new(
+        rig.context_with(RepairConfig { rebuild_settle: Duration::from_secs(5), ..test_config() }),
+    );
     let mut worker = Rebuild::new(context.clone());
     run(&mut worker).await;
     assert_eq!((context.unrecoverable(), worker.counters().failed), (0, 0));

@@ -588,6 +588,19 @@ pub(super) async fn run(worker: &mut dyn Worker) -> Duration {
 }
 
 impl Rig {
+    /// Another context over the same stores, as after a restart, which is told nothing of classes.
+    pub fn context_with(&self, config: RepairConfig) -> RepairContext {
+        RepairContext::new(
+            self.chunks.clone(),
+            self.segments.clone(),
+            self.rows.clone(),
+            Arc::new(self.clock.clone()),
+            self.random.clone(),
+            || 0.0,
+            config,
+        )
+    }
+
     /// Opens an upload and stores a part of this one segment; returns the upload's version.
     pub async fn put_part(&self, name: &str, segment: &Segment) -> VersionId {
         let key = ObjectKey::new(name).unwrap();

@@ -12,7 +12,7 @@ use crate::garbage::CollectGarbage;
 use crate::inventory::Inventory;
 use crate::rebuild::Rebuild;
 use crate::scrub::Scrub;
-use crate::{Repair, RepairContext, Step, Worker};
+use crate::{Repair, Step, Worker};
 
 const SEEDS: u64 = 12;
 
@@ -110,15 +110,7 @@ async fn all_workers_run_together_and_stop() {
         rig.put(&format!("o{number}"), "copies:2", 20_000).await;
     }
     rig.fail_drive(0);
-    let context = RepairContext::new(
-        rig.chunks.clone(),
-        rig.segments.clone(),
-        rig.rows.clone(),
-        std::sync::Arc::new(rig.clock.clone()),
-        rig.random.clone(),
-        || 0.0,
-        crate::RepairConfig { failing_grace: Duration::ZERO, ..test_config() },
-    );
+    let context = rig.context_with(crate::RepairConfig { failing_grace: Duration::ZERO, ..test_config() });
     let repair = Repair::start(context);
     let names: Vec<_> = repair.jobs().list().into_iter().map(|job| job.name).collect();
     assert_eq!(names, ["collect-garbage", "compact", "drain", "inventory", "rebuild", "scrub", "uplift"]);

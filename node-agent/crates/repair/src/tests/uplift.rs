@@ -14,7 +14,7 @@ use crate::garbage::CollectGarbage;
 use crate::inventory::Inventory;
 use crate::rebuild::Rebuild;
 use crate::uplift::Uplift;
-use crate::{RepairContext, RepairError, Step, Worker};
+use crate::{RepairError, Step, Worker};
 
 const SETTLE: Duration = Duration::from_secs(61);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -323,25 +323,16 @@ async fn what_cannot_be_done_is_left_and_tried_again_later() {
     assert_eq!(rig.segment("late").await.profile, profile("copies:3"));
 }
 
-/// As the rig's own, but for what it is told of classes.
-fn context_of(rig: &Rig) -> RepairContext {
-    RepairContext::new(
-        rig.chunks.clone(),
-        rig.segments.clone(),
-        rig.rows.clone(),
-        Arc::new(rig.clock.clone()),
-        rig.random.clone(),
-        || 0.0,
-        test_config(),
-    )
-}
-
 #[tokio::test]
 async fn without_knowing_the_classes_nothing_is_touched_and_buckets_may_be_spared() {
     let rig = Rig::new(3).await;
     let segment = rig.put("a", "copies:1", 4_000).await;
-    let spared = |name: &str| context_of(&rig).with_choices(choice_of_class, vec![name.parse().unwrap()]);
-    for (context, touched) in [(context_of(&rig), 0), (spared("photos"), 0), (spared("others"), 1)] {
+    let spared = |name: &str| {
+        rig.context_with(test_config()).with_choices(choice_of_class, vec![name.parse().unwrap()])
+    };
+    for (context, touched) in
+        [(rig.context_with(test_config()), 0), (spared("photos"), 0), (spared("others"), 1)]
+    {
         let mut worker = Uplift::new(Arc::new(context));
         worker.run_now();
         uplift(&rig, &mut worker).await;

@@ -371,7 +371,7 @@ impl Node {
         let followed = from_files.filter_map(|(_, identity)| identity.clone()).collect();
         let certificates = tokio::spawn(crate::certificate::follow_files(followed, CERTIFICATES_EVERY));
         let tls_used = (s3_tls.is_some(), admin_tls.is_some());
-        hear_others(following.gossip()).await;
+        hear_others(&following).await;
         let s3_http = HttpConfig {
             connections_max: config.s3.connections_max,
             drain_timeout: DRAIN_TIMEOUT,

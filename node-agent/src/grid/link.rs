@@ -15,8 +15,8 @@ use grid_types::{
     Timestamp,
 };
 use membership::{
-    Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, Interfaces, JoinService, Liveness,
-    MemberList, NewMember, NodeState, Presence, Registry, SignedList, merge, usable_addresses,
+    Announcement, Discovery, DiscoveryConfig, Gossip, GossipConfig, GridView, Interfaces, JoinService,
+    Liveness, MemberList, NewMember, NodeState, Presence, Registry, SignedList, merge, usable_addresses,
 };
 use meta_store::root::{Record, RecordKind};
 use meta_store::{FOUNDER, MetaMember, MetaPeers, MetaStore};
@@ -328,6 +328,7 @@ impl GridLink {
         ));
         let (told, recorded_now) = watch::channel(Vec::new());
         let reading = tokio::spawn(read_records(followed.meta.clone(), told));
+        let (me, (show, shown)) = (self.me, watch::channel(0));
         let mut follower = Follower {
             link: self,
             followed,
@@ -337,13 +338,14 @@ impl GridLink {
             published: (0, 0, Arc::default()),
             recorded: Vec::new(),
             recorded_now,
+            show,
         };
         if let Some(list) = follower.link.members.list() {
             follower.gossip.set_members(list.list()).await;
         }
         follower.look().await;
         let task = tokio::spawn(follower.run());
-        Following { gossip, tasks: vec![task, reading] }
+        Following { me, gossip, shown, tasks: vec![task, reading] }
     }
 
     fn own_state(&self, local: &GridSnapshot, started: Timestamp) -> NodeState {
@@ -367,7 +369,10 @@ impl GridLink {
 
 /// A link that follows the grid.
 pub struct Following {
+    me: NodeId,
     gossip: Arc<Gossip>,
+    /// The epoch of the gossip that the picture of the drives shows.
+    shown: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -375,6 +380,23 @@ impl Following {
     /// The grid as this node sees it.
     pub fn gossip(&self) -> &Arc<Gossip> {
         &self.gossip
+    }
+
+    /// Until every member was heard or is known to be down, and the picture shows their drives.
+    pub async fn hear_all(&self) {
+        let heard = |view: &Arc<GridView>| {
+            let mut others = view.members.iter().filter(|(node, _)| **node != self.me);
+            others.all(|(_, member)| match member.liveness {
+                Liveness::Alive => member.state.is_some(),
+                Liveness::Suspect => false,
+                Liveness::Down => true,
+            })
+        };
+        let (mut view, mut shown) = (self.gossip.changed(), self.shown.clone());
+        let epoch = view.wait_for(heard).await.map(|view| view.epoch);
+        if let Ok(epoch) = epoch {
+            let _ = shown.wait_for(|shown| *shown >= epoch).await;
+        }
     }
 
     /// Says goodbye and stops.
@@ -407,6 +429,8 @@ struct Follower {
     /// Drives by the records of the root shard.
     recorded: Vec<DriveSnapshot>,
     recorded_now: watch::Receiver<Vec<DriveSnapshot>>,
+    /// See `Following::shown`.
+    show: watch::Sender<u64>,
 }
 
 impl Follower {
@@ -530,6 +554,7 @@ impl Follower {
             others.drives.push(drive);
         }
         self.followed.picture.set_others(others.drives, others.all_have_aes);
+        self.show.send_replace(view.epoch);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunk_store::Drive;
-use membership::{Gossip, Liveness, Registry};
+use membership::Registry;
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaConfig, MetaError, MetaStore};
@@ -13,7 +13,7 @@ use sys::{Clock, Random};
 
 use super::{StartError, host_name};
 use crate::drives::OurDrive;
-use crate::grid::{GridLink, GridRegistry, RegistryFailure};
+use crate::grid::{Following, GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
 use crate::incarnation::{self, IncarnationError};
 use crate::records::{self, DriveRecord};
@@ -222,14 +222,10 @@ pub(super) async fn catch_up_with_keys(
     }
 }
 
-/// Members that live say within moments which drives they have: a write before that would find too few.
-pub(super) async fn hear_others(gossip: &Gossip) {
-    let mut view = gossip.changed();
-    let heard = view.wait_for(|view| {
-        view.members.values().all(|member| member.state.is_some() || member.liveness == Liveness::Down)
-    });
-    // Who is silent is not waited for.
-    let _ = tokio::time::timeout(HEARING_MAX, heard).await;
+/// Members that live say within moments which drives they have: a write before that would find too few. Who is silent is not
+/// waited for.
+pub(super) async fn hear_others(following: &Following) {
+    let _ = tokio::time::timeout(HEARING_MAX, following.hear_all()).await;
 }
 
 pub(super) fn waits(error: &MetaError) -> bool {

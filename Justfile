@@ -51,7 +51,7 @@ clients *options: build
 page *options: build
     SHOAL_BIN={{shoal}} node-agent/tests/page/run {{options}}
 
-# A third smaller than what `just cross` builds, and in twice the time; `just release aarch64` for the agent of one target.
+# A third smaller than what `just cross` builds for arm64, and takes longer; `just release aarch64` for the agent of one target.
 # What is published, with fat link-time optimisation: this host's binary, and the agents that image, deb and oci take.
 release *targets="aarch64 armv7 x86_64":
     cargo build --locked --release -p node-agent

@@ -18,6 +18,7 @@ pub const SYS_NET: &str = "/sys/class/net";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Between looks for ports that were plugged in.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Between looks for the first port or radio, and how long it is waited for where there is Wi-Fi to be joined.
 const HARDWARE_LOOK_EVERY: Duration = Duration::from_millis(100);
 const HARDWARE_PATIENCE: Duration = Duration::from_secs(5);
 /// A DHCP client that ended is started again after this.
@@ -75,7 +76,6 @@ pub async fn wait_for_hardware() {
 }
 
 /// What the owner says of networks.
-#[derive(Clone)]
 pub struct Wanted {
     /// Of this board.
     pub host_name: String,

@@ -124,14 +124,14 @@ impl Rebuild {
             return Ok(Step::Idle(self.context.config.rebuild_every));
         }
         let lost = self.lost_drives();
-        let every = self.context.config.rebuild_every;
-        let young =
-            self.context.clock.since_boot().saturating_sub(self.born) < self.context.config.rebuild_settle;
+        let config = &self.context.config;
+        let every = config.rebuild_every;
+        let young = self.context.clock.since_boot().saturating_sub(self.born) < config.rebuild_settle;
         if !std::mem::take(&mut self.ordered) && (young || self.undone.waits(&self.context, &lost)) {
             return Ok(Step::Idle(every));
         }
         self.begin_pass(&lost);
-        Ok(if self.sources.is_empty() { Step::Idle(self.context.config.rebuild_every) } else { Step::Busy })
+        Ok(if self.sources.is_empty() { Step::Idle(every) } else { Step::Busy })
     }
 
     /// Drives that have been failing for longer than the grace, and those of other nodes that have been away for too

@@ -64,7 +64,7 @@ pub struct BoardSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticAddress {
-    /// The port; every one where it is not said.
+    /// The port, or a radio; the first Ethernet port where it is not said.
     #[serde(default)]
     pub port: Option<String>,
     /// `ADDRESS/BITS`.

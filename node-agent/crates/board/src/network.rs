@@ -23,6 +23,12 @@ const HARDWARE_LOOK_EVERY: Duration = Duration::from_millis(100);
 const HARDWARE_PATIENCE: Duration = Duration::from_secs(5);
 /// A DHCP client that ended is started again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Metrics of default routes: what goes elsewhere takes a cable before a radio, and the first port before others. A device's
+/// index, kept below the space between both, is added.
+const CABLE_METRIC: u32 = 100;
+const RADIO_METRIC: u32 = 600;
+/// A port whose cable is out leads nowhere, whatever routes it has. Source: the kernel's ip-sysctl.rst.
+const SKIP_DEAD_ROUTES: &str = "/proc/sys/net/ipv4/conf/all/ignore_routes_with_linkdown";
 
 /// The Ethernet ports that are there now. `sys` is /sys/class/net.
 pub fn ports(sys: &Path) -> Vec<String> {
@@ -42,13 +48,37 @@ fn devices(sys: &Path, by_radio: bool) -> Vec<String> {
         .flatten()
         .filter(|entry| {
             let path = entry.path();
-            let radio = path.join("wireless").exists() || path.join("phy80211").exists();
-            path.join("device").exists() && radio == by_radio
+            path.join("device").exists() && is_radio(&path) == by_radio
         })
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
+}
+
+fn is_radio(device: &Path) -> bool {
+    device.join("wireless").exists() || device.join("phy80211").exists()
+}
+
+/// That of a default route by this device: the lowest is taken.
+pub fn metric(sys: &Path, device: &str) -> u32 {
+    let folder = sys.join(device);
+    let base = if is_radio(&folder) { RADIO_METRIC } else { CABLE_METRIC };
+    let index = std::fs::read_to_string(folder.join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
+    base + index.unwrap_or(0).min(RADIO_METRIC - CABLE_METRIC - 1)
+}
+
+/// The fixed address of a device that has just come; `taken` are those that others have. One without a port is for the first
+/// Ethernet port.
+pub fn fixed_of<'a>(
+    fixed: &'a [StaticAddress],
+    device: &str,
+    by_radio: bool,
+    taken: &[&StaticAddress],
+) -> Option<&'a StaticAddress> {
+    let named = fixed.iter().find(|fixed| fixed.port.as_deref() == Some(device));
+    let free = || fixed.iter().find(|fixed| fixed.port.is_none() && !by_radio && !taken.contains(fixed));
+    named.or_else(free)
 }
 
 /// `shoal-` and the end of the hardware address of the first port, or of the radio of a board without one: the same at every
@@ -88,7 +118,9 @@ pub struct Wanted {
 /// Brings up every port and radio as it appears, for ever.
 pub async fn run(wanted: Wanted, console: Console) {
     ip(&["link", "set", "lo", "up"]);
+    let _ = std::fs::write(SKIP_DEAD_ROUTES, "1");
     let mut known: Vec<String> = Vec::new();
+    let mut taken: Vec<&StaticAddress> = Vec::new();
     loop {
         let sys = Path::new(SYS_NET);
         let radios = if wanted.wifi { radios(sys) } else { Vec::new() };
@@ -98,12 +130,15 @@ pub async fn run(wanted: Wanted, console: Console) {
             }
             known.push(port.clone());
             ip(&["link", "set", port, "up"]);
-            if radios.contains(port) {
+            let by_radio = radios.contains(port);
+            if by_radio {
                 tokio::spawn(wifi::keep_joined(port.clone(), console.clone()));
             }
-            let of_port = |fixed: &&StaticAddress| fixed.port.as_ref().is_none_or(|named| named == port);
-            match wanted.fixed.iter().find(of_port) {
-                Some(fixed) => set_fixed(port, fixed, &console),
+            match fixed_of(&wanted.fixed, port, by_radio, &taken) {
+                Some(fixed) => {
+                    taken.push(fixed);
+                    set_fixed(port, fixed, &console);
+                }
                 None => drop(tokio::spawn(ask_dhcp(port.clone(), wanted.host_name.clone()))),
             }
         }
@@ -117,7 +152,7 @@ fn set_fixed(port: &str, fixed: &StaticAddress, console: &Console) {
         return;
     }
     if let Some(gateway) = &fixed.gateway
-        && !ip(&["route", "replace", "default", "via", &gateway.to_string(), "dev", port])
+        && !set_default_route(port, &gateway.to_string())
     {
         console.say(&format!("{port}: the gateway {gateway} is refused"));
     }
@@ -184,6 +219,7 @@ pub fn event() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("deconfig") => {
             ip(&["-4", "addr", "flush", "dev", &port]);
+            ip(&["-4", "route", "flush", "dev", &port]);
             ip(&["link", "set", &port, "up"]);
         }
         Some(what @ ("bound" | "renew")) => {
@@ -193,7 +229,7 @@ pub fn event() -> ExitCode {
                 ip(&["addr", "add", &lease.address, "dev", &lease.port]);
             }
             if let Some(router) = lease.routers.first() {
-                ip(&["route", "replace", "default", "via", &router.to_string(), "dev", &lease.port]);
+                set_default_route(&lease.port, &router.to_string());
             }
             if !lease.dns.is_empty() {
                 write_resolvers(lease.dns.iter().map(ToString::to_string));
@@ -202,6 +238,11 @@ pub fn event() -> ExitCode {
         _ => {}
     }
     ExitCode::SUCCESS
+}
+
+fn set_default_route(port: &str, router: &str) -> bool {
+    let metric = metric(Path::new(SYS_NET), port).to_string();
+    ip(&["route", "replace", "default", "via", router, "dev", port, "metric", &metric])
 }
 
 fn write_resolvers(addresses: impl Iterator<Item = String>) {

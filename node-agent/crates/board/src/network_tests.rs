@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use crate::network::{Lease, name_of_host, ports, radios};
+use crate::first_boot::StaticAddress;
+use crate::network::{Lease, fixed_of, metric, name_of_host, ports, radios};
 
 fn lease(variables: &[(&str, &str)]) -> Option<Lease> {
     let map: BTreeMap<_, _> = variables.iter().copied().collect();
@@ -45,4 +46,33 @@ fn ports_have_hardware_and_give_the_host_its_name() {
     std::fs::remove_dir_all(sys.path().join("eth1")).expect("unplugged");
     std::fs::write(sys.path().join("wlan0/address"), "b8:27:eb:01:a2:04\n").expect("written");
     assert_eq!(name_of_host(sys.path()), "shoal-01a204", "a board without ports has its radio's");
+}
+
+#[test]
+fn a_cable_leads_elsewhere_before_a_radio_does() {
+    let sys = tempfile::tempdir().expect("a folder");
+    for (device, index, more) in [("wlan0", "2", "wireless"), ("eth0", "3", ""), ("eth1", "4", ""), ("eth9", "70000", "")] {
+        std::fs::create_dir_all(sys.path().join(device).join(more)).expect("made");
+        std::fs::write(sys.path().join(device).join("ifindex"), format!("{index}\n")).expect("written");
+    }
+    let metrics = ["eth0", "eth1", "eth9", "wlan0"].map(|device| metric(sys.path(), device));
+    assert!(metrics.is_sorted_by(|before, after| before < after), "{metrics:?}");
+}
+
+#[test]
+fn an_address_without_a_port_is_that_of_the_first_cable_alone() {
+    let fixed = |port: Option<&str>, address: &str| StaticAddress {
+        port: port.map(str::to_owned),
+        address: address.to_owned(),
+        gateway: None,
+        dns: Vec::new(),
+    };
+    let all = [fixed(None, "10.0.0.5/24"), fixed(Some("eth1"), "10.0.1.5/24")];
+    let address = |device, by_radio, taken: &[&StaticAddress]| {
+        fixed_of(&all, device, by_radio, taken).map(|fixed| fixed.address.as_str())
+    };
+    assert_eq!(address("wlan0", true, &[]), None, "the radio asks DHCP");
+    assert_eq!(address("eth1", false, &[]), Some("10.0.1.5/24"), "its own before anybody's");
+    assert_eq!(address("eth0", false, &[&all[1]]), Some("10.0.0.5/24"));
+    assert_eq!(address("eth2", false, &[&all[1], &all[0]]), None, "no two ports have the same address");
 }

@@ -288,6 +288,9 @@ impl Node for AdminNode {
         if let Err(reason) = self.parts.meta.ready() {
             reasons.push(format!("metadata: {reason}"));
         }
+        if let Some(reason) = self.parts.meta.read_only() {
+            reasons.push(format!("writes: {reason}"));
+        }
         if let Some(reason) = self.parts.meta.full() {
             reasons.push(format!("writes: the metadata takes no more: {reason}"));
         }

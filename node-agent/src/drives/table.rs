@@ -152,7 +152,7 @@ impl WatchedDrive {
         }
     }
 
-    fn snapshot(&self, node: NodeId, own_domain: bool) -> DriveSnapshot {
+    fn snapshot(&self, node: NodeId, own_domain: bool, all_locked: bool) -> DriveSnapshot {
         let (total_bytes, free_bytes) =
             self.summary.as_ref().map_or((0, 0), |summary| (summary.total_bytes, summary.free_bytes));
         let file_system = match &self.summary {
@@ -161,7 +161,7 @@ impl WatchedDrive {
             _ => FailureDomain(format!("drive {}", self.id)),
         };
         let answering = self.problem.is_none();
-        let locked = self.locked || !self.trusted();
+        let locked = self.locked || all_locked || !self.trusted();
         DriveSnapshot {
             id: self.id,
             node,
@@ -180,6 +180,7 @@ pub struct DriveTable {
     node: NodeId,
     drives_are_domains: bool,
     all_have_aes: bool,
+    all_locked: bool,
     drives: Vec<WatchedDrive>,
     published: GridSnapshot,
 }
@@ -188,7 +189,13 @@ impl DriveTable {
     /// An empty table.
     pub fn new(node: NodeId, drives_are_domains: bool, all_have_aes: bool) -> Self {
         let published = GridSnapshot { epoch: 0, drives: Vec::new(), all_have_aes };
-        Self { node, drives_are_domains, all_have_aes, drives: Vec::new(), published }
+        let (all_locked, drives) = (false, Vec::new());
+        Self { node, drives_are_domains, all_have_aes, all_locked, drives, published }
+    }
+
+    /// No new chunks for any drive, or each as its own state says.
+    pub fn lock_all(&mut self, locked: bool) {
+        self.all_locked = locked;
     }
 
     /// The drive with this id.
@@ -219,7 +226,7 @@ impl DriveTable {
             .drives
             .iter()
             .filter(|drive| drive.state != DriveState::Removed)
-            .map(|drive| drive.snapshot(self.node, self.drives_are_domains))
+            .map(|drive| drive.snapshot(self.node, self.drives_are_domains, self.all_locked))
             .collect();
         if self.published.epoch > 0 && drives == self.published.drives {
             return None;

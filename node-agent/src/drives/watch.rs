@@ -30,6 +30,9 @@ const ORDERS_MAX: usize = 16;
 
 /// Why nothing is acknowledged while there is nothing to rest it on.
 const ALL_FAILED: &str = "every drive of this node has failed; `shoal drive list` says what to do";
+/// Why nothing is acknowledged while what is written may be garbled on its way.
+const UNDER_VOLTAGE: &str =
+    "the supply voltage is too low: give this board a stronger power supply or a better cable, and disks power of their own";
 
 /// Periods of the watcher; `Default` is what users get.
 #[derive(Debug, Clone)]
@@ -48,6 +51,10 @@ pub struct WatchConfig {
     pub all_have_aes: bool,
     /// For drives that are opened again.
     pub drive: DriveConfig,
+    /// Where the kernel shows the sensor of the supply voltage.
+    pub sensors: PathBuf,
+    /// How long the voltage must have been well before anything is acknowledged again.
+    pub power_settle: Duration,
 }
 
 impl Default for WatchConfig {
@@ -60,6 +67,8 @@ impl Default for WatchConfig {
             drives_are_domains: false,
             all_have_aes: false,
             drive: DriveConfig::default(),
+            sensors: PathBuf::from(sys::HWMON),
+            power_settle: Duration::from_secs(10),
         }
     }
 }
@@ -129,7 +138,9 @@ impl DriveWatch {
             strangers_sought: None,
             problems: problems.clone(),
             seen: seen.clone(),
+            under_voltage: None,
         };
+        watcher.look_at_power();
         watcher.publish();
         watcher.remember_failures();
         let task = tokio::spawn(watcher.run(received));
@@ -235,6 +246,8 @@ struct Watcher {
     strangers_sought: Option<Duration>,
     problems: Arc<ArcSwap<Vec<ProblemFolder>>>,
     seen: Arc<ArcSwap<Vec<WatchedDrive>>>,
+    /// When the supply voltage was last too low, on the clock since boot; None while it is well.
+    under_voltage: Option<Duration>,
 }
 
 impl Watcher {
@@ -244,6 +257,7 @@ impl Watcher {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
+                    self.look_at_power();
                     self.suspect_slow();
                     self.fail_mirrors();
                     self.look_at_all();
@@ -263,12 +277,19 @@ impl Watcher {
     }
 
     fn publish(&mut self) {
+        // Others put nothing here and take leadership over, as of a node whose drives are locked.
+        self.table.lock_all(self.under_voltage.is_some());
         if let Some(snapshot) = self.table.changed_snapshot() {
             self.start.grid.set_own(snapshot);
         }
         let drives = self.table.drives();
         let all_failed = !drives.is_empty() && drives.iter().all(|drive| drive.failure.is_some());
-        self.start.meta.set_read_only(all_failed.then(|| ALL_FAILED.to_owned()));
+        let reason = match (all_failed, self.under_voltage) {
+            (true, _) => Some(ALL_FAILED),
+            (false, Some(_)) => Some(UNDER_VOLTAGE),
+            (false, None) => None,
+        };
+        self.start.meta.set_read_only(reason.map(str::to_owned));
         let home = home_of(&self.start.store, &self.table);
         self.home.send_if_modified(|known| {
             // Without a drive to go to, the mirrors stay where they are.
@@ -284,6 +305,18 @@ impl Watcher {
             !same
         });
         self.seen.store(Arc::new(self.table.drives().to_vec()));
+    }
+
+    fn look_at_power(&mut self) {
+        let now = self.start.clock.since_boot();
+        if sys::under_voltage(&self.config.sensors) {
+            if self.under_voltage.replace(now).is_none() {
+                tracing::error!("no write is acknowledged: {UNDER_VOLTAGE}");
+            }
+        } else if self.under_voltage.is_some_and(|low| now.saturating_sub(low) >= self.config.power_settle) {
+            self.under_voltage = None;
+            tracing::info!("the supply voltage is well again: writes go on");
+        }
     }
 
     fn look_at_all(&mut self) {

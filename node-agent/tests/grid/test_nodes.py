@@ -1,5 +1,6 @@
 """Nodes that die, freeze, move, leave."""
 
+import subprocess
 import threading
 import time
 
@@ -108,6 +109,42 @@ def test_address_changes_while_it_runs(make_grid, seed, long):
             known = eventually(lambda listed=listed: authority(node.address, RPC_PORT) in listed(), 30)
             assert known and authority(old, RPC_PORT) not in listed(), f"{other} knows {node} at {listed()}"
         settle(grid)
+
+
+def watched_supply(node):
+    """Gives a running node the sensor that a Raspberry Pi's kernel has; what it returns makes the voltage too low or well."""
+    sensor = node.folder / "hwmon/hwmon0"
+    sensor.mkdir(parents=True)
+    (sensor / "name").write_text("rpi_volt\n")
+    alarm = lambda low: (sensor / "in0_lcrit_alarm").write_text(f"{int(low)}\n")  # noqa: E731
+    alarm(False)
+    script = "mount -t tmpfs tmpfs /sys/class && mkdir /sys/class/hwmon && mount --bind $0 /sys/class/hwmon"
+    command = ["nsenter", "-t", str(node.process.pid), "-m", "sh", "-ec", script, sensor.parent]
+    subprocess.run(command, check=True)
+    return alarm
+
+
+def test_under_voltage(make_grid, seed):
+    """A board whose supply breaks down acknowledges nothing and says why; the others go on, leadership included."""
+    grid = make_grid(3)
+    weak = grid.wait_leader()
+    others = [node for node in grid.nodes if node is not weak]
+    client = grid.s3()
+    put = lambda node, key: client.request(node, "PUT", f"/load/{key}", body=b"kept").status  # noqa: E731
+    supply = watched_supply(weak)
+    assert put(weak, "before") == 200
+    supply(True)
+    assert eventually(lambda: put(weak, "refused") == 503, 10), "it goes on writing"
+    reasons = weak.status()["readiness"]["reasons"]
+    assert any("the supply voltage is too low" in reason for reason in reasons), reasons
+    assert client.request(weak, "GET", "/load/before").body == b"kept"
+    assert eventually(lambda: grid.leader(others) in others, 30), "it leads on"
+    assert eventually(lambda: all(put(node, "meanwhile") == 200 for node in others), 30), "the others do not write"
+    assert put(weak, "refused") == 503, "it was well for a moment only"
+    supply(False)
+    weak.wait_ready()
+    assert put(weak, "after") == 200
+    assert client.request(others[0], "GET", "/load/after").body == b"kept"
 
 
 def test_all_addresses_new(make_grid, seed):

@@ -10,9 +10,11 @@ pub mod locked_memory;
 pub mod random;
 mod rtc;
 mod steered_clock;
+mod supply;
 
 pub use clock::{Clock, Reading, RealClock, SimClock, TimeTrust};
 pub use disk::{DirEntry, Disk, DiskFile, FaultDisk, MutantDisk, PowerSupply, RealDisk, Space, SyncSite};
 pub use random::{Random, RealRandom, SeededRandom};
 pub use rtc::read_rtc;
 pub use steered_clock::SteeredClock;
+pub use supply::{HWMON, under_voltage};

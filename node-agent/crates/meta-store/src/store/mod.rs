@@ -390,6 +390,11 @@ impl MetaStore {
         *self.inner.read_only.write() = reason;
     }
 
+    /// Why every command is refused, where it is.
+    pub fn read_only(&self) -> Option<String> {
+        self.inner.read_only.read().clone()
+    }
+
     /// Mirrors of the log that could not be written or synced, since the last call, with the reason. They were dropped;
     /// whoever watches the drives takes them out of service.
     pub fn take_failed_mirrors(&self) -> Vec<(DriveId, String)> {

@@ -1,5 +1,5 @@
 """A host that exists already: Debian with systemd and two container engines, in QEMU. Made once, by mmdebstrap and without an
-installer; every test gets a copy of its disk."""
+installer; what a test writes is gone with it."""
 
 import hashlib
 import os
@@ -18,6 +18,8 @@ DISK_BYTES = 6 << 30
 MEMORY_MIB = 2048
 # Of one command: the emulated host takes its time.
 PATIENCE = 600
+# Of a shell that may not have heard.
+SHELL_PATIENCE = 10
 # Root without a password at the serial line, whose end this test holds; an address by DHCP.
 CONFIGURE = r"""
 echo host > "$1/etc/hostname"
@@ -36,8 +38,8 @@ def why_not():
     """Why there can be none here; None = there can."""
     if os.geteuid() != 0:
         return "making a Debian host needs root"
-    lacking = [each for each in ("mmdebstrap", "mke2fs", "qemu-system-x86_64", "qemu-img") if not shutil.which(each)]
-    return f"{', '.join(lacking)} missing: apt-get install mmdebstrap qemu-system-x86 qemu-utils" if lacking else None
+    lacking = [each for each in ("mmdebstrap", "mke2fs", "qemu-system-x86_64") if not shutil.which(each)]
+    return f"{', '.join(lacking)} missing: apt-get install mmdebstrap qemu-system-x86" if lacking else None
 
 
 def made_once():
@@ -68,17 +70,15 @@ class Debian:
 
     def __init__(self, folder, files, ports):
         folder.mkdir()
-        self.made = made_once()
-        self.disk, carried = folder / "disk.qcow2", folder / "files.tar"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.made / "disk.img", self.disk], check=True)
+        made, carried = made_once(), folder / "files.tar"
         subprocess.run(["tar", "-C", files, "-cf", carried, "."], check=True)
         self.ports = {port: free_port() for port in ports}
         self.serial, self.commands = Serial(), 0
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for there, here in self.ports.items())
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
-             "-monitor", "none", "-serial", "stdio", "-kernel", self.made / "vmlinuz", "-initrd", self.made / "initrd.img",
-             "-append", "root=/dev/vda rw console=ttyS0 quiet", "-drive", f"if=virtio,format=qcow2,file={self.disk}",
+             "-monitor", "none", "-serial", "stdio", "-kernel", made / "vmlinuz", "-initrd", made / "initrd.img",
+             "-append", "root=/dev/vda rw console=ttyS0 quiet", "-drive", f"if=virtio,format=raw,snapshot=on,file={made / 'disk.img'}",
              "-drive", f"if=virtio,format=raw,readonly=on,file={carried}", "-device", "virtio-rng-pci",
              "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -99,16 +99,22 @@ class Debian:
         self.process.stdin.flush()
 
     def wait_for_login(self, after):
-        """Until a shell answers: what is typed before there is one is lost or belongs to nobody."""
+        """Until a shell answers."""
         self.serial.wait_for(r"login: root \(automatic login\)", after, PATIENCE)
-        self._type("stty -echo; PS1=; export TERM=dumb PAGER=cat; bind 'set enable-bracketed-paste off'; echo rea''dy")
-        self.serial.wait_for(r"ready$", after, PATIENCE)
+        for _ in range(PATIENCE // SHELL_PATIENCE):
+            # What is typed before there is a shell may be lost.
+            self._type("stty -echo; PS1=; export TERM=dumb PAGER=cat; bind 'set enable-bracketed-paste off'; echo rea''dy")
+            try:
+                return self.serial.wait_for(r"ready$", after, SHELL_PATIENCE)
+            except AssertionError:
+                continue
+        raise AssertionError(f"no shell answers:\n{self.serial.text[-3000:]}")
 
     def try_to(self, command):
         """Runs a shell command as root: its status and what it printed, both streams in one."""
         self.commands += 1
         begin, end, after = f"begin-{self.commands}", f"end-{self.commands}", self.serial.mark()
-        self._type(f"echo; echo {begin}; {{ {command}\n}} 2>&1 </dev/null; echo; echo {end}-$?")
+        self._type(f"echo; echo {begin}; {{ {command}\n}} 2>&1 </dev/null; status=$?; echo; echo {end}-$status")
         self.serial.wait_for(rf"^{begin}$", after, PATIENCE)
         status = self.serial.wait_for(rf"^{end}-(\d+)$", after, PATIENCE)
         with self.serial.changed:

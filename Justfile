@@ -51,12 +51,12 @@ clients *options: build
 page *options: build
     SHOAL_BIN={{shoal}} node-agent/tests/page/run {{options}}
 
-# A third smaller than what `just cross` builds for arm64, and takes longer; `just release aarch64` for the agent of one target.
+# `just release aarch64` for the agent of one target; smaller than what `just cross` builds.
 # What is published, with fat link-time optimisation: this host's binary, and the agents that image, deb and oci take.
 release *targets="aarch64 armv7 x86_64":
     cargo build --locked --release -p node-agent
     ls -l target/release/shoal
-    for target in {{targets}}; do CARGO_PROFILE_BOARD_LTO=fat CARGO_PROFILE_BOARD_CODEGEN_UNITS=1 cross-toolchains/build "$target"; done
+    for target in {{targets}}; do CARGO_PROFILE_BOARD_LTO=fat cross-toolchains/build "$target"; done
 
 # The static agent for boards: `just cross aarch64`, `armv7` or `x86_64`. Lands in target/cross.
 cross target profile="board":

@@ -15,6 +15,7 @@ RELEASE = "trixie"
 PACKAGES = ["aardvark-dns", "ca-certificates", "crun", "docker-cli", "docker-compose", "docker.io", "initramfs-tools", "iproute2",
             "iptables", "kmod", "linux-image-cloud-amd64", "netavark", "podman", "podman-compose", "systemd-sysv", "udev"]
 DISK_BYTES = 6 << 30
+SECOND_DISK_KIB = 1 << 20
 MEMORY_MIB = 2048
 # Of one command: the emulated host takes its time.
 PATIENCE = 600
@@ -66,11 +67,13 @@ def made_once():
 
 
 class Debian:
-    """The host, on. `files` (a folder) lies at /files there; `ports` of it are at ports of this one: {there: here}."""
+    """The host, on. `files` (a folder) lies at /files there, /dev/vdc is a second disk with an empty file system; `ports` of it
+    are at ports of this one: {there: here}."""
 
     def __init__(self, folder, files, ports):
         folder.mkdir()
-        made, carried = made_once(), folder / "files.tar"
+        made, carried, second = made_once(), folder / "files.tar", folder / "second.img"
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", second, str(SECOND_DISK_KIB)], check=True)
         subprocess.run(["tar", "-C", files, "-cf", carried, "."], check=True)
         self.ports = {port: free_port() for port in ports}
         self.serial, self.commands = Serial(), 0
@@ -79,7 +82,8 @@ class Debian:
             ["qemu-system-x86_64", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
              "-monitor", "none", "-serial", "stdio", "-kernel", made / "vmlinuz", "-initrd", made / "initrd.img",
              "-append", "root=/dev/vda rw console=ttyS0 quiet", "-drive", f"if=virtio,format=raw,snapshot=on,file={made / 'disk.img'}",
-             "-drive", f"if=virtio,format=raw,readonly=on,file={carried}", "-device", "virtio-rng-pci",
+             "-drive", f"if=virtio,format=raw,readonly=on,file={carried}",
+             "-drive", f"if=virtio,format=raw,file={second}", "-device", "virtio-rng-pci",
              "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.log = open(folder / "serial.log", "w")

@@ -31,8 +31,8 @@ const ORDERS_MAX: usize = 16;
 /// Why nothing is acknowledged while there is nothing to rest it on.
 const ALL_FAILED: &str = "every drive of this node has failed; `shoal drive list` says what to do";
 /// Why nothing is acknowledged while what is written may be garbled on its way.
-const UNDER_VOLTAGE: &str =
-    "the supply voltage is too low: give this board a stronger power supply or a better cable, and disks power of their own";
+const UNDER_VOLTAGE: &str = "the supply voltage is too low: give this board a stronger power supply or a better cable, \
+                             and disks power of their own";
 
 /// Periods of the watcher; `Default` is what users get.
 #[derive(Debug, Clone)]

@@ -64,7 +64,8 @@ fn is_radio(device: &Path) -> bool {
 pub fn metric(sys: &Path, device: &str) -> u32 {
     let folder = sys.join(device);
     let base = if is_radio(&folder) { RADIO_METRIC } else { CABLE_METRIC };
-    let index = std::fs::read_to_string(folder.join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
+    let index =
+        std::fs::read_to_string(folder.join("ifindex")).ok().and_then(|text| text.trim().parse().ok());
     base + index.unwrap_or(0).min(RADIO_METRIC - CABLE_METRIC - 1)
 }
 

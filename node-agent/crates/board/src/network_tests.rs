@@ -51,7 +51,9 @@ fn ports_have_hardware_and_give_the_host_its_name() {
 #[test]
 fn a_cable_leads_elsewhere_before_a_radio_does() {
     let sys = tempfile::tempdir().expect("a folder");
-    for (device, index, more) in [("wlan0", "2", "wireless"), ("eth0", "3", ""), ("eth1", "4", ""), ("eth9", "70000", "")] {
+    for (device, index, more) in
+        [("wlan0", "2", "wireless"), ("eth0", "3", ""), ("eth1", "4", ""), ("eth9", "70000", "")]
+    {
         std::fs::create_dir_all(sys.path().join(device).join(more)).expect("made");
         std::fs::write(sys.path().join(device).join("ifindex"), format!("{index}\n")).expect("written");
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use self::child::{ended, terminate};
@@ -33,6 +33,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Between looks for drives that were plugged in, and for a new state.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const READY_EVERY: Duration = Duration::from_millis(100);
+/// Added to the priority's number. Source: nice(2).
+const LEAST_PRIORITY: i32 = 19;
 /// The first line that says where S3 is waits so long for an address.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -223,21 +225,26 @@ impl Init {
         });
     }
 
-    /// Beside everything else: the system runs from memory by now, and its data do not depend on the slot.
+    /// Beside everything else, in time that nobody else wants: the system runs from memory by now, and its data do not depend
+    /// on the slot.
     fn check_slot(&self, card: Option<&Disk>, told: &Arc<Mutex<Told>>) {
         let (Some(card), Some(slot)) = (card, system::command_line_word("shoal.slot")) else { return };
         let (path, facts, console) = (card.whole.path.clone(), self.facts.clone(), self.console.clone());
         let told = Arc::clone(told);
         tokio::spawn(async move {
             let named = slot.clone();
-            let checked = blocking(move || {
+            let (sender, checked) = oneshot::channel();
+            // A thread of its own: its priority goes with it.
+            std::thread::spawn(move || {
+                let _ = rustix::process::nice(LEAST_PRIORITY);
                 let file = std::fs::File::options().read(true).write(true).open(path);
-                slot::check(file.map_err(|error| error.to_string())?, &named, &facts)
+                let file = file.map_err(|error| error.to_string());
+                let _ = sender.send(file.and_then(|file| slot::check(file, &named, &facts)));
             });
             let line = match checked.await {
-                Some(Ok(version)) => format!("slot {slot}: version {version}, every file is what was signed"),
-                Some(Err(why)) => format!("wrong: {why}"),
-                None => return,
+                Ok(Ok(version)) => format!("slot {slot}: version {version}, every file is what was signed"),
+                Ok(Err(why)) => format!("wrong: {why}"),
+                Err(_) => return,
             };
             console.say(&line);
             told.lock().unwrap_or_else(PoisonError::into_inner).notes.push(line);

@@ -27,6 +27,9 @@ const ZSTD_LEVEL: i32 = 10;
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// What people see first when they put the card into their computer.
 const READ_ME: &str = include_str!("../card-readme.txt");
+/// Say nothing, and are there for Raspberry Pi Imager to overwrite: 1.8 gives a name of more than eleven letters that it makes
+/// itself wrong numbers, so that nobody finds the file.
+const FOR_IMAGERS: [(&str, &str); 2] = [("user-data", "#cloud-config\n{}\n"), ("network-config", "version: 2\n")];
 
 /// Builds the image of a board.
 #[derive(Args)]
@@ -161,6 +164,7 @@ fn command_line(board: &Board) -> Result<Vec<u8>, Failure> {
 
 fn boot_files(board: &Board, packages: &Packages) -> Result<Vec<Content>, Failure> {
     let mut files = vec![("READ-ME.txt".to_owned(), READ_ME.replace('\n', "\r\n").into_bytes())];
+    files.extend(FOR_IMAGERS.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())));
     match board.boot.method {
         Method::UBootScript => {
             let tree = board.kernel.device_trees.first().map(|name| format!("dtb-{}", file_name(name)));

@@ -29,7 +29,8 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 const READ_ME: &str = include_str!("../card-readme.txt");
 /// Say nothing, and are there for Raspberry Pi Imager to overwrite: 1.8 gives a name of more than eleven letters that it makes
 /// itself wrong numbers, so that nobody finds the file.
-const FOR_IMAGERS: [(&str, &str); 2] = [("user-data", "#cloud-config\n{}\n"), ("network-config", "version: 2\n")];
+const FOR_IMAGERS: [(&str, &str); 2] =
+    [("user-data", "#cloud-config\n{}\n"), ("network-config", "version: 2\n")];
 
 /// Builds the image of a board.
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `shoal-image oci`: a container image of the agent from scratch, without an engine. Form: OCI image layout 1.0 in a tar
-//! archive (opencontainers/image-spec: image-layout.md, image-index.md, manifest.md, config.md), which `docker load` (25 or
-//! later), `podman load` and `skopeo` take. One layer an architecture; the same agents, commit and `gzip` give the same bytes.
+//! archive (opencontainers/image-spec: image-layout.md, image-index.md, manifest.md, config.md), which `podman load`, `skopeo` and
+//! containerd take, and beside it the `manifest.json` of Docker's own form (moby: image/tarexport/load.go), without which `docker
+//! load` reads none of it. One layer an architecture; the same agents, commit and `gzip` give the same bytes.
 
 use std::path::PathBuf;
 
@@ -85,7 +86,7 @@ pub fn image(
         return Err("an architecture is named twice".into());
     }
     let mut layout = Tree::new("");
-    let mut manifests = Vec::new();
+    let (mut manifests, mut for_docker, alone) = (Vec::new(), Vec::new(), agents.len() == 1);
     for (architecture, agent) in agents {
         let layer = layer(agent).archive(seconds)?;
         let packed = pack("gzip", &["-9", "-n"], &layer)?;
@@ -113,12 +114,17 @@ pub fn image(
         for (key, value) in platform.as_object().into_iter().flatten() {
             config[key] = value.clone();
         }
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": blob(&mut layout, CONFIG, serde_json::to_vec(&config)?),
-            "layers": [blob(&mut layout, LAYER, packed)],
-        });
+        let config = blob(&mut layout, CONFIG, serde_json::to_vec(&config)?);
+        let layer = blob(&mut layout, LAYER, packed);
+        // Docker's form knows no platforms: a name is that of one image.
+        let tag = if alone { version.to_owned() } else { format!("{version}-{}", architecture.debian()) };
+        for_docker.push(json!({
+            "Config": path_of(&config),
+            "RepoTags": [format!("shoal:{tag}")],
+            "Layers": [path_of(&layer)],
+        }));
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
         let mut descriptor = blob(&mut layout, MANIFEST, serde_json::to_vec(&manifest)?);
         descriptor["platform"] = platform;
         manifests.push(descriptor);
@@ -132,6 +138,7 @@ pub fn image(
     });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [named] });
     layout.file("index.json", 0o644, serde_json::to_vec(&index)?);
+    layout.file("manifest.json", 0o644, serde_json::to_vec(&for_docker)?);
     layout.file("oci-layout", 0o644, *br#"{"imageLayoutVersion":"1.0.0"}"#);
     layout.archive(seconds)
 }
@@ -141,6 +148,11 @@ fn blob(layout: &mut Tree, media_type: &str, content: Vec<u8>) -> Value {
     let (sha256, size) = (sha256_hex(&content), content.len());
     layout.file(&format!("blobs/sha256/{sha256}"), 0o644, content);
     json!({ "mediaType": media_type, "digest": format!("sha256:{sha256}"), "size": size })
+}
+
+/// Where in the archive a blob lies, by what points to it.
+fn path_of(blob: &Value) -> String {
+    format!("blobs/{}", blob["digest"].as_str().unwrap_or_default().replace(':', "/"))
 }
 
 /// What the container sees as its root.

@@ -44,6 +44,10 @@ fn every_digest_size_and_media_type_is_right() {
     let manifests = platforms["manifests"].as_array().expect("manifests");
     let mut blobs = 1;
     let mut seen = Vec::new();
+    let for_docker = parsed(&std::fs::read(layout.join("manifest.json")).expect("manifest.json"));
+    let for_docker = for_docker.as_array().expect("a list");
+    let path = |blob: &Value| blob["digest"].as_str().expect("a digest").replace("sha256:", "blobs/sha256/");
+    let mut tags = Vec::new();
     for descriptor in manifests {
         let manifest = parsed(&blob(layout, descriptor, &format!("{kind}manifest.v1+json")));
         let config = parsed(&blob(layout, &manifest["config"], &format!("{kind}config.v1+json")));
@@ -61,8 +65,15 @@ fn every_digest_size_and_media_type_is_right() {
             descriptor["platform"]["architecture"].as_str().expect("a name").to_owned(),
             std::fs::read(root.join("shoal")).expect("the agent"),
         ));
+        // Docker's own form names the same blobs.
+        let of_docker =
+            for_docker.iter().find(|entry| entry["Config"] == path(&manifest["config"])).expect("an entry");
+        assert_eq!(of_docker["Layers"], serde_json::json!([path(&manifest["layers"][0])]));
+        tags.push(of_docker["RepoTags"][0].as_str().expect("a name").to_owned());
         blobs += 3;
     }
+    tags.sort();
+    assert_eq!(tags, ["shoal:1.2.3-amd64", "shoal:1.2.3-armhf"]);
     seen.sort();
     assert_eq!(seen, [("amd64".to_owned(), b"x86".to_vec()), ("arm".to_owned(), b"arm".to_vec())]);
     let there = std::fs::read_dir(layout.join("blobs/sha256")).expect("blobs").count();

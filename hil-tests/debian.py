@@ -12,8 +12,9 @@ from board import Serial
 from qemu import TOP, free_port
 
 RELEASE = "trixie"
-PACKAGES = ["aardvark-dns", "ca-certificates", "crun", "dbus", "docker-cli", "docker-compose", "docker.io", "initramfs-tools", "iproute2",
-            "iptables", "kmod", "linux-image-cloud-amd64", "netavark", "nftables", "podman", "podman-compose", "systemd-sysv", "udev"]
+PACKAGES = ["aardvark-dns", "ca-certificates", "crun", "dbus", "docker-cli", "docker-compose", "docker.io",
+            "initramfs-tools", "iproute2", "iptables", "kmod", "linux-image-cloud-amd64", "netavark", "nftables", "podman", "podman-compose",
+            "systemd-sysv", "udev"]
 DISK_BYTES = 6 << 30
 SECOND_DISK_KIB = 1 << 20
 MEMORY_MIB = 2048

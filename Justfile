@@ -5,6 +5,10 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 profile := env("SHOAL_PROFILE", "ci")
 shoal := "target" / profile / "shoal"
 
+# What a recipe needs of the workspace; all of it with its tests where SHOAL_BUILD_ALL is set, as CI does: cargo chooses the
+# features of shared crates by what is built together, and would build most of them once a step.
+cargo_build := "cargo build --locked --profile " + profile + if env("SHOAL_BUILD_ALL", "") == "" { "" } else { " --workspace --bins --tests" }
+
 # What this file offers.
 default:
     @just --list --unsorted
@@ -15,7 +19,7 @@ setup:
 
 # Builds `shoal` once, in the profile that tests and demo share.
 build:
-    cargo build --locked --profile {{profile}} -p node-agent
+    {{cargo_build}} -p node-agent
 
 # A local grid to put real files into: prints endpoint, keys and a line to copy. Options go on: `just demo --drives 6`.
 demo *options: build
@@ -28,7 +32,7 @@ run *options: build
 # Reads only: formatting, lints, the repository's own rules.
 check:
     cargo fmt --all --check
-    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked --profile {{profile}} --workspace --all-targets -- -D warnings
 
 # Writes: formatting and what clippy can mend by itself.
 fix:
@@ -41,7 +45,7 @@ test:
 
 # Unit, property, power-cut and conformance tests alone. Names of tests go on: `just unit pack`.
 unit *options:
-    cargo test --locked --profile {{profile}} --workspace {{options}}
+    cargo test --locked --profile {{profile}} --workspace --tests {{options}}
 
 # Real S3 clients (awscli, boto3, the AWS SDK for JavaScript, s3cmd, rclone, restic, minio-js) against a demo grid.
 clients *options: build
@@ -64,32 +68,32 @@ cross target profile="board":
 
 # The image of a board, out of pinned packages and what `just cross` built: `just image qemu-virt-arm64`. Lands in target/image.
 image board *options:
-    cargo build --locked --profile {{profile}} -p image
+    {{cargo_build}} -p image
     target/{{profile}}/shoal-image build {{board}} {{options}}
 
 # Pins the newest packages of the images' Debian release.
 image-lock:
-    cargo build --locked --profile {{profile}} -p image
+    {{cargo_build}} -p image
     target/{{profile}}/shoal-image lock
 
 # Runs a board's image in QEMU: its console here, S3 at a port of this computer.
 boot board:
-    cargo build --locked --profile {{profile}} -p image
+    {{cargo_build}} -p image
     SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run boot {{board}}
 
 # A Debian package of the static agent: `just deb arm64`, amd64 or armhf, of what `just cross` built. Lands in target/image.
 deb architecture *options:
-    cargo build --locked --profile {{profile}} -p image
+    {{cargo_build}} -p image
     target/{{profile}}/shoal-image deb {{architecture}} {{options}}
 
 # A container image of the static agents, without an engine: `just oci amd64 arm64 armhf`. Lands in target/image.
 oci +architectures:
-    cargo build --locked --profile {{profile}} -p image
+    {{cargo_build}} -p image
     target/{{profile}}/shoal-image oci {{architectures}}
 
 # Boards from the card to S3, in QEMU with the images that were built, and real ones where SHOAL_HIL_BOARDS describes them.
 hil *options: build
-    cargo build --locked --profile {{profile}} -p image
+    {{cargo_build}} -p image
     SHOAL_BIN={{shoal}} SHOAL_IMAGE_BIN=target/{{profile}}/shoal-image hil-tests/run {{options}}
 
 # Instructions a byte of PUT and GET, by stage, on a board's processor: `just instructions armv7`. Minutes; docs/bench.md has the results.
@@ -119,7 +123,7 @@ shards shards="100" nodes="3":
 
 # Rot, lost and cloned drives, kill -9 under load, memory under load: against the real binary.
 faults *options: build
-    cargo build --locked --profile {{profile}} -p load-generator
+    {{cargo_build}} -p load-generator
     SHOAL_BIN={{shoal}} SHOAL_LOAD_BIN=target/{{profile}}/shoal-load node-agent/tests/faults/run {{options}}
 
 # Nodes on hosts of their own (network namespaces): growth, kills, partitions, slow links, doors; every history is checked.

@@ -336,7 +336,7 @@ impl Config {
                 );
             }
         }
-        if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
+        if crate::logging::filter(&self.log.level).is_none() {
             let message =
                 format!("`{}` is no level; write error, warn, info, debug or trace", self.log.level);
             tell("log", "level", message);

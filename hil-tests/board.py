@@ -1,5 +1,7 @@
 """A board as a test sees it: power, a serial console, a network address, a card. Back ends: `qemu.py`, `real.py`."""
 
+import codecs
+import io
 import re
 import threading
 import time
@@ -12,15 +14,28 @@ PATIENCE = 240
 
 
 class Serial:
-    """Everything that a board said, line by line; `feed` is called by a back end."""
+    """Everything that a board said, line by line; a copy goes to the file `log`, where one is named."""
 
-    def __init__(self):
+    def __init__(self, log=None):
         self.text = ""
         self.changed = threading.Condition()
+        self.log = open(log, "w") if log else io.StringIO()
 
-    def feed(self, data):
+    def follow(self, read):
+        """Listens to what a back end's `read()` gives, until that is nothing."""
+        threading.Thread(target=self._listen, args=(read,), daemon=True).start()
+
+    def _listen(self, read):
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while data := read():
+            self.feed(decoder.decode(data))
+
+    def feed(self, text):
+        """So much more was said."""
+        self.log.write(text)
+        self.log.flush()
         with self.changed:
-            self.text += data.replace("\r", "")
+            self.text += text.replace("\r", "")
             self.changed.notify_all()
 
     def wait_for(self, pattern, after=0, patience=PATIENCE):

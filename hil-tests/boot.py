@@ -8,7 +8,6 @@ import board
 import qemu
 
 
-
 class Echo(board.Serial):
     def feed(self, data):
         super().feed(data)
@@ -26,7 +25,7 @@ def main():
     if not (qemu.IMAGES / f"shoal-{chosen.board}.img").exists():
         sys.exit(f"there is no image of it: `just image {chosen.board}` builds one")
     made = qemu.QemuBoard(chosen.board, qemu.TOP / "target/boot" / chosen.board)
-    made.serial = Echo()
+    made.serial = Echo(made.folder / "serial.log")
     made.let_it_found()
     made.power_on()
     print(f"S3 will be at {made.s3}; its keys come on the console; Ctrl-C cuts the power", flush=True)

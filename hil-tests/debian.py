@@ -1,12 +1,12 @@
 """A host that exists already: Debian with systemd and two container engines, in QEMU. Made once, by mmdebstrap and without an
 installer; what a test writes is gone with it."""
 
+import functools
 import hashlib
 import os
 import pathlib
 import shutil
 import subprocess
-import threading
 
 from board import Serial
 from qemu import TOP, free_port
@@ -77,7 +77,7 @@ class Debian:
         subprocess.run(["mke2fs", "-q", "-t", "ext4", second, str(SECOND_DISK_KIB)], check=True)
         subprocess.run(["tar", "-C", files, "-cf", carried, "."], check=True)
         self.ports = {port: free_port() for port in ports}
-        self.serial, self.commands = Serial(), 0
+        self.serial, self.commands = Serial(folder / "serial.log"), 0
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for there, here in self.ports.items())
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
@@ -87,17 +87,9 @@ class Debian:
              "-drive", f"if=virtio,format=raw,file={second}", "-device", "virtio-rng-pci",
              "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.log = open(folder / "serial.log", "w")
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.serial.follow(functools.partial(self.process.stdout.read1, 4096))
         self.wait_for_login(0)
         self.run("mkdir /files && tar -C /files -xf /dev/vdb")
-
-    def _listen(self):
-        while data := self.process.stdout.read1(4096):
-            text = data.decode(errors="replace")
-            self.log.write(text)
-            self.log.flush()
-            self.serial.feed(text)
 
     def _type(self, line):
         self.process.stdin.write(line.encode() + b"\n")
@@ -144,4 +136,3 @@ class Debian:
     def close(self):
         self.process.kill()
         self.process.wait()
-        self.log.close()

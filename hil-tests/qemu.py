@@ -1,12 +1,12 @@
 """Boards in QEMU, started from the image of a card with its real boot loader."""
 
+import functools
 import json
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
-import threading
 import tomllib
 import zlib
 
@@ -59,9 +59,8 @@ class QemuBoard(Board):
         for drive in self.drives:
             with open(drive, "wb") as file:
                 file.truncate(DRIVE_BYTES)
-        self.serial = Serial()
+        self.serial = Serial(self.folder / "serial.log")
         self.process = None
-        self.log = open(self.folder / "serial.log", "w")
         if network is None:
             port = free_port()
             network = (["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:9000"], [])
@@ -104,7 +103,7 @@ class QemuBoard(Board):
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
+        self.serial.follow(functools.partial(self.process.stdout.read1, 4096))
 
     @property
     def has_pci(self):
@@ -119,13 +118,6 @@ class QemuBoard(Board):
         changed = self.folder / "machine.dtb"
         changed.write_bytes(content)
         return changed
-
-    def _listen(self, process):
-        while data := process.stdout.read1(4096):
-            text = data.decode(errors="replace")
-            self.log.write(text)
-            self.log.flush()
-            self.serial.feed(text)
 
     def cut_power(self):
         self.process.kill()
@@ -157,7 +149,6 @@ class QemuBoard(Board):
     def close(self):
         if self.process:
             self.cut_power()
-        self.log.close()
         if self.time:
             self.time.close()
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import threading
 import tomllib
 
 import pytest
@@ -23,11 +22,7 @@ class RealBoard(Board):
         self.serial = Serial()
         self.line = os.open(described["serial"], os.O_RDONLY | os.O_NOCTTY)
         subprocess.run(["stty", "-F", described["serial"], str(described.get("baud", 115200)), "raw"], check=True)
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self):
-        while data := os.read(self.line, 4096):
-            self.serial.feed(data.decode(errors="replace"))
+        self.serial.follow(lambda: os.read(self.line, 4096))
 
     def let_it_found(self):
         """It was flashed so."""

@@ -44,7 +44,10 @@ mod tests {
     fn levels_and_filters() {
         let plain = filter("debug").expect("a level");
         assert!(plain.would_enable("repair", &tracing::Level::DEBUG));
-        assert!(!plain.would_enable("openraft::core", &tracing::Level::WARN), "who is silent is told by the grid");
+        assert!(
+            !plain.would_enable("openraft::core", &tracing::Level::WARN),
+            "who is silent is told by the grid"
+        );
         let parts = filter("warn,repair=debug").expect("levels of parts");
         assert!(parts.would_enable("repair::walk", &tracing::Level::DEBUG));
         assert!(!parts.would_enable("rpc", &tracing::Level::INFO));

@@ -19,7 +19,7 @@ use super::wire;
 use crate::MetaError;
 use crate::state::{Reply, ShardFile};
 
-/// How long the leader may take to commit what was passed on to it.
+/// How long a leader may take to commit: without a majority it would wait for one, however long.
 const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the leader may take to find out that it still leads.
 const READ_INDEX_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,12 +58,16 @@ impl Group {
     }
 
     async fn propose_here(&self, running: &Running, command: Bytes) -> Result<Reply, NotHere> {
-        match running.raft.client_write(Payload(command)).await {
-            Ok(response) => Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+        let written = running.raft.client_write(Payload(command));
+        match tokio::time::timeout(PROPOSE_PATIENCE, written).await {
+            Err(_) => {
+                Err(NotHere::Failed(self.unavailable("no majority of its replicas takes part in time")))
+            }
+            Ok(Ok(response)) => Ok(response.data),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
                 Err(NotHere::Leads(to.leader_id))
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 self.look();
                 Err(NotHere::Failed(self.unavailable(error.to_string())))
             }

@@ -19,15 +19,17 @@ use super::homes::ReceivedHead;
 use super::leaders::{Leaders, Move};
 use super::routing::decode_range;
 use super::{Inner, blocking, io};
-use crate::MetaError;
 use crate::group::{
     BEAT, Group, Led, Request, SNAPSHOT, answer_heartbeats, holds_answer, parse_request, voters_of,
 };
 use crate::root::RecordKind;
 use crate::state::{Action, CommandError, Proposal, ShardFile, ShardRange};
+use crate::{MetaError, MetaMember};
 
 /// Between two looks at what this node should hold.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a look waits for a change of a shard's voters.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// A deletion of a bucket that is no further after so long was cut short.
 const DELETION_PATIENCE: Duration = Duration::from_secs(60);
 /// A snapshot's sender may pause so long.
@@ -289,7 +291,24 @@ impl Inner {
         let members = self.peers.members();
         let groups = self.groups.read().clone();
         for (shard, group) in groups {
-            note(shard, group.follow_members(&members).await.map(|_| ()));
+            note(shard, self.follow_members(shard, &group, &members).await);
+        }
+    }
+
+    /// A change of voters goes on, if a majority can be had, after this has stopped waiting for it: other shards wait, and
+    /// whoever shuts the store down.
+    async fn follow_members(
+        &self,
+        shard: ShardId,
+        group: &Group,
+        members: &[MetaMember],
+    ) -> Result<(), MetaError> {
+        let mut stop = self.stop.subscribe();
+        let unfinished = |reason: &str| MetaError::Unavailable { shard, reason: reason.to_owned() };
+        tokio::select! {
+            followed = group.follow_members(members) => followed.map(|_| ()),
+            () = tokio::time::sleep(CHANGE_PATIENCE) => Err(unfinished("its change of voters takes long")),
+            _ = stop.wait_for(|stop| *stop) => Err(unfinished("the store is shut down")),
         }
     }
 

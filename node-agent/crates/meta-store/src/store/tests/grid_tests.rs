@@ -12,7 +12,7 @@ use super::fixture::{Folders, bucket, key, put_inline, runtime};
 use super::grid::{Grid, PATIENCE, id, keys, until};
 use crate::log::LogConfig;
 use crate::root::{Expect, RecordKind, RecordWrite};
-use crate::{MetaConfig, MetaPeers, MetaStore};
+use crate::{MetaConfig, MetaError, MetaMember, MetaPeers, MetaStore};
 
 fn setting(key: &[u8]) -> RecordWrite {
     RecordWrite { kind: RecordKind::Setting, key: key.to_vec(), expect: Expect::Absent, value: Some(vec![1]) }
@@ -326,6 +326,23 @@ fn a_shard_splits_on_all_its_replicas_while_writes_go_on() {
         let refused = grid.store(1).delete_bucket(&videos.name).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::BucketNotEmpty);
         grid.shutdown().await;
+    });
+}
+
+#[test]
+fn a_leader_without_a_majority_refuses_in_time_and_shuts_down() {
+    runtime().block_on(async {
+        let mut grid = Grid::of(3, MetaConfig::default()).await;
+        let leader = grid.leader(ShardId::ROOT).unwrap();
+        grid.net.leave(id(leader));
+        // A change of replicas begins that cannot end.
+        let newcomer = MetaMember::healthy(4, id(4));
+        grid.members.push(newcomer);
+        grid.tell();
+        let written = grid.store(leader).write_records(vec![setting(b"alone")]);
+        let refused = tokio::time::timeout(PATIENCE, written).await.expect("it says so in time");
+        assert!(matches!(refused, Err(MetaError::Unavailable { .. })), "{refused:?}");
+        tokio::time::timeout(PATIENCE, grid.store(leader).shutdown()).await.expect("it ends");
     });
 }
 

@@ -43,6 +43,7 @@ fix:
 test:
     .ci/steps
 
+# Examples are linted only.
 # Unit, property, power-cut and conformance tests alone. Names of tests go on: `just unit pack`.
 unit *options:
     cargo test --locked --profile {{profile}} --workspace --tests {{options}}

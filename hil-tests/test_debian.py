@@ -59,8 +59,6 @@ def read(s3):
 def test_service_in_its_sandbox(host):
     """Installed, founded and started; a second disk, kill -9, an upgrade, a reboot, and the end."""
     host = host("deb")
-    # What is mounted later can be written by a running service, and no more after its next start.
-    host.run("mkdir -p /srv/disk1 && mount /dev/vdc /srv/disk1 && echo '/dev/vdc /srv/disk1 ext4 defaults 0 2' >> /etc/fstab")
     host.run("dpkg -i /files/shoal_*.deb")
     assert host.try_to("systemctl is-enabled shoal")[1] == "disabled", "installing starts nothing"
     lines = [line.strip() for line in host.run("cat /usr/share/doc/shoal/README.Debian").splitlines()]
@@ -77,16 +75,24 @@ def test_service_in_its_sandbox(host):
     inside = f"nsenter -t {pid} -m --"
     assert "Read-only file system" in host.try_to(f"{inside} touch /usr/lib/mark")[1], "the sandbox is there"
 
-    # Another disk, as README.Debian says.
-    host.run("mkdir /srv/disk1/shoal && chown shoal:shoal /srv/disk1/shoal")
-    status, said = host.try_to("shoal drive add /srv/disk1/shoal")
-    assert status != 0 and "Read-only file system" in said, f"the service may not write there yet: {status} {said}"
+    # Another disk, as README.Debian says, mounted while the service runs.
+    host.run("mkdir -p /srv/disk1 && mount /dev/vdc /srv/disk1 && echo '/dev/vdc /srv/disk1 ext4 defaults 0 2' >> /etc/fstab")
+    for line in lines[(at := lines.index("install -d -o shoal -g shoal /srv/disk1/shoal")) : at + 2]:
+        host.run(line)
+    assert "/srv/disk1/shoal" in host.run("shoal drive list")
+
+    # One where the service may not write.
+    host.run("install -d -o shoal -g shoal /data/shoal")
+    add = "shoal drive add --same-file-system-ok /data/shoal"
+    status, said = host.try_to(add)
+    assert status != 0 and "ReadWritePaths=/data/shoal" in said, f"{status} {said}"
     host.run("mkdir -p /etc/systemd/system/shoal.service.d && "
-             "printf '[Service]\\nReadWritePaths=/srv/disk1/shoal\\n' > /etc/systemd/system/shoal.service.d/override.conf && "
+             "printf '[Service]\\nReadWritePaths=/data/shoal\\n' > /etc/systemd/system/shoal.service.d/override.conf && "
              "systemctl daemon-reload && systemctl restart shoal")
     host.wait_until("shoal status >/dev/null 2>&1")
-    host.run("shoal drive add /srv/disk1/shoal")
-    assert "/srv/disk1/shoal" in host.run("shoal drive list")
+    assert "/srv/disk1/shoal" in host.run("shoal drive list"), "the disk mounted later is still writable"
+    host.run(add)
+    assert "/data/shoal" in host.run("shoal drive list")
 
     host.run("systemctl kill -s KILL shoal")
     host.wait_until("systemctl is-active shoal && shoal status >/dev/null 2>&1")

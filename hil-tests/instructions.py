@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ PROCESSORS = {
     "armv7": ("armv7-unknown-linux-musleabihf", "qemu-arm"),
 }
 # Stage → which of PUT and GET it is part of.
-STAGES = {"md5": "PUT", "seal": "PUT", "encode 2+1": "PUT, with ec:2+1", "frame hash": "both", "open": "GET"}
+STAGES = {"md5": "PUT", "sha256": "PUT, signed", "crc32": "PUT, with this checksum", "seal": "PUT", "encode 2+1": "PUT, with ec:2+1", "frame hash": "both", "open": "GET"}
 # Boards mostly lack AES instructions, which the emulated processors have. One disk stands for several here.
 BOARDS = 'cipher = "chacha20-poly1305"\ndrives_are_domains = true\n'
 ROUNDS = (4, 12)
@@ -91,6 +92,8 @@ def main():
     if len(sys.argv) != 2 or sys.argv[1] not in PROCESSORS:
         sys.exit(f"usage: hil-tests/run instructions {'|'.join(PROCESSORS)}")
     target, emulator = PROCESSORS[sys.argv[1]]
+    if not shutil.which(emulator):
+        sys.exit(f"{emulator} is missing: apt-get install qemu-user (what is linked statically takes no plugins)")
     built = TOP / "target/cross" / target
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

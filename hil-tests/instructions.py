@@ -20,7 +20,8 @@ PROCESSORS = {
     "armv7": ("armv7-unknown-linux-musleabihf", "qemu-arm"),
 }
 # Stage → which of PUT and GET it is part of.
-STAGES = {"md5": "PUT", "sha256": "PUT, signed", "crc32": "PUT, with this checksum", "seal": "PUT", "encode 2+1": "PUT, with ec:2+1", "frame hash": "both", "open": "GET"}
+STAGES = {"md5": "PUT", "sha256": "PUT, signed with its body", "crc32": "PUT, with this checksum", "seal": "PUT",
+          "encode 2+1": "PUT, with ec:2+1", "frame hash": "both", "open": "GET"}
 # Boards mostly lack AES instructions, which the emulated processors have. One disk stands for several here.
 BOARDS = 'cipher = "chacha20-poly1305"\ndrives_are_domains = true\n'
 ROUNDS = (4, 12)

@@ -55,7 +55,7 @@ class Served:
 def client(served, founded):
     return boto3.client("s3", endpoint_url=served.s3, aws_access_key_id=founded["access_key"],
                         aws_secret_access_key=founded["secret_key"], region_name="us-east-1",
-                        config=botocore.config.Config(s3={"addressing_style": "path"}))
+                        config=botocore.config.Config(s3={"addressing_style": "path"}, signature_version="s3v4"))
 
 
 def store(s3):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -87,8 +88,11 @@ def test_an_object_and_ranges_beyond_4_gib_in_32_bits(agent):
     upload = s3.create_multipart_upload(Bucket="attic", Key="large")["UploadId"]
 
     def send(number):
-        answer = s3.upload_part(Bucket="attic", Key="large", UploadId=upload, PartNumber=number + 1, Body=part(number))
-        return {"PartNumber": number + 1, "ETag": answer["ETag"]}
+        # By a presigned URL: a signed body would take the emulated processor twice as long.
+        to = {"Bucket": "attic", "Key": "large", "UploadId": upload, "PartNumber": number + 1}
+        url = s3.generate_presigned_url("upload_part", to)
+        with urllib.request.urlopen(urllib.request.Request(url, part(number), method="PUT")) as answer:
+            return {"PartNumber": number + 1, "ETag": answer.headers["ETag"]}
 
     with concurrent.futures.ThreadPoolExecutor(UPLOADS) as uploads:
         listed = list(uploads.map(send, range(PARTS)))

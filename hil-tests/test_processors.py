@@ -14,6 +14,9 @@ from served import Served, client, store
 
 AGENTS = {"aarch64": "aarch64-unknown-linux-musl", "armv7": "armv7-unknown-linux-musleabihf"}
 EMULATORS = {"aarch64": "qemu-aarch64-static", "armv7": "qemu-arm-static"}
+# Of new objects, and where a chunk says so (docs/formats/chunk.md). Both emulated processors have AES instructions; 32-bit
+# programs make no use of them.
+CIPHERS, CIPHER_AT = {"aarch64": 1, "armv7": 2}, 48
 PART_BYTES = 128 << 20
 PARTS = 33
 # At once: one upload does not keep two processors busy.
@@ -43,6 +46,7 @@ def agent(request, tmp_path):
         running[-1].wait()
         return running[-1], client(running[-1], founded)
 
+    served.cipher = CIPHERS[which]
     yield served
     for one in running:
         if one.process.poll() is None:
@@ -51,7 +55,7 @@ def agent(request, tmp_path):
 
 
 @pytest.mark.parametrize("agent", AGENTS, indirect=True)
-def test_an_agent_serves_and_keeps_on_another_processor(agent):
+def test_an_agent_serves_and_keeps_on_another_processor(agent, tmp_path):
     served, s3 = agent()
     body = store(s3)
     for number in range(30):
@@ -65,6 +69,8 @@ def test_an_agent_serves_and_keeps_on_another_processor(agent):
     listed = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
     s3.complete_multipart_upload(Bucket="attic", Key="parts", UploadId=upload, MultipartUpload={"Parts": listed})
     served.stop()
+    chunks = [path.read_bytes() for path in (tmp_path / "drive/chunks").rglob("*") if path.is_file()]
+    assert {chunk[CIPHER_AT] for chunk in chunks} == {agent.cipher}
 
     _, s3 = agent()
     assert s3.get_object(Bucket="attic", Key="box")["Body"].read() == body

@@ -67,6 +67,10 @@ release *targets="aarch64 armv7 x86_64":
 cross target profile="board":
     cross-toolchains/build {{target}} {{profile}}
 
+# Tests of crates on a board's processor, under qemu-user: `just cross-test armv7 -p codec`.
+cross-test target *options:
+    cross-toolchains/build {{target}} board test {{options}}
+
 # The image of a board, out of pinned packages and what `just cross` built: `just image qemu-virt-arm64`. Lands in target/image.
 image board *options:
     {{cargo_build}} -p image

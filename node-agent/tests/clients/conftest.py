@@ -1,5 +1,4 @@
 import itertools
-import os
 
 import pytest
 
@@ -8,7 +7,7 @@ from server import Server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """One demo grid for all tests of a process; each test has buckets of its own."""
+    """One demo grid for all tests; each test has buckets of its own."""
     running = Server.start(tmp_path_factory.mktemp("server") / "log")
     yield running
     running.stop()
@@ -20,8 +19,6 @@ def s3(server):
 
 
 _numbers = itertools.count()
-# Of this process among those that run tests at once, perhaps against one server.
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
 
 def empty_and_delete(s3, name):
@@ -42,7 +39,7 @@ def new_bucket(s3):
     made = []
 
     def make(prefix="bucket"):
-        name = f"{prefix}-{_WORKER}-{next(_numbers):04}"
+        name = f"{prefix}-{next(_numbers):04}"
         s3.create_bucket(Bucket=name)
         made.append(name)
         return name

@@ -94,7 +94,7 @@ def test_an_object_and_ranges_beyond_4_gib_in_32_bits(agent):
     upload = s3.create_multipart_upload(Bucket="attic", Key="large")["UploadId"]
 
     def send(number):
-        # By a presigned URL: a signed body would take the emulated processor twice as long.
+        # By a presigned URL: a signed body would take the emulated processor nearly twice as long.
         to = {"Bucket": "attic", "Key": "large", "UploadId": upload, "PartNumber": number + 1}
         url = s3.generate_presigned_url("upload_part", to)
         with urllib.request.urlopen(urllib.request.Request(url, part(number), method="PUT")) as answer:

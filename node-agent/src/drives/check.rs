@@ -123,14 +123,13 @@ pub fn take(
              --same-file-system-ok to take it all the same"
         ));
     }
-    let unwritable = |error: io::Error| match error.kind() {
+    let lock = DriveLock::take(&order.path).map_err(|error| match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => format!(
             "{path}: {error}; where it is writable for others, the service's sandbox lacks it: `systemctl edit shoal`, \
              [Service], ReadWritePaths={path}"
         ),
         _ => format!("{path}: {error}"),
-    };
-    let lock = DriveLock::take(&order.path).map_err(unwritable)?;
+    })?;
     if let (Some(before), Some(now)) = (adopted, &found) {
         adopt(&order.path, &*disk, &before, now).map_err(|error| format!("{path}: adopting it: {error}"))?;
     }
@@ -146,7 +145,7 @@ pub fn take(
             io::ErrorKind::AlreadyExists => {
                 format!("{path} is not empty: say --allow-not-empty to keep what is there and take it all the same")
             }
-            _ => unwritable(error),
+            _ => format!("{path}: {error}"),
         })?;
     }
     identity.write(&*disk).map_err(|error| format!("{path}: writing the node file: {error}"))?;

@@ -13,6 +13,8 @@ import pytest
 from served import Served, client, store
 
 AGENTS = {"aarch64": "aarch64-unknown-linux-musl", "armv7": "armv7-unknown-linux-musleabihf"}
+# What boards run, else what CI builds.
+PROFILES = ("board", "emulated")
 EMULATORS = {"aarch64": "qemu-aarch64-static", "armv7": "qemu-arm-static"}
 # Of new objects, and where a chunk says so (docs/formats/chunk.md). Both emulated processors have AES instructions; 32-bit
 # programs make no use of them.
@@ -28,9 +30,11 @@ FOUR_GIB = 4 << 30
 def agent(request, tmp_path):
     """Founds a grid of one with the agent of a processor; `served()` starts it."""
     which = request.param
-    emulator, path = EMULATORS[which], pathlib.Path("target/cross", AGENTS[which], "board/shoal").resolve()
-    if not path.exists():
-        pytest.skip(f"{path} is missing: `just cross {which}`")
+    emulator = EMULATORS[which]
+    built = [pathlib.Path("target/cross", AGENTS[which], profile, "shoal").resolve() for profile in PROFILES]
+    path = next((path for path in built if path.exists()), None)
+    if not path:
+        pytest.skip(f"{built[0]} is missing: `just cross {which}`")
     if not shutil.which(emulator):
         pytest.skip(f"{emulator} is missing: apt-get install qemu-user-static")
     drive, config = tmp_path / "drive", tmp_path / "shoal.toml"

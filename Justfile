@@ -69,7 +69,7 @@ cross target profile="board":
 
 # Tests of crates on a board's processor, under qemu-user: `just cross-test armv7 -p codec`.
 cross-test target *options:
-    cross-toolchains/build {{target}} board test --tests {{options}}
+    cross-toolchains/build {{target}} emulated test --tests {{options}}
 
 # The image of a board, out of pinned packages and what `just cross` built: `just image qemu-virt-arm64`. Lands in target/image.
 image board *options:

@@ -30,6 +30,9 @@ const PREPARED_KEY_HEADING: &str = "shoal prepared key 1\n";
 const PREPARED_KEY_BYTES_MAX: u64 = 1_024;
 /// A node file is a few kilobytes; more is no node file.
 const NODE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Nonces of starts that ended before they were confirmed, kept at most: a node that is started so often while its grid has no
+/// majority has not that many on their way.
+const PENDING_BEFORE_MAX: usize = 16;
 
 /// What every drive of a node knows of the node.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,9 @@ pub struct NodeFile {
     pub nonce: String,
     /// Drawn by a start that has not yet seen its registration confirmed.
     pub pending: Option<String>,
+    /// What `pending` was before, since the last confirmation, the newest last: their registrations may still be on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_before: Vec<String>,
     /// Every drive of the node and the folder it was last seen in.
     pub drives: Vec<KnownDrive>,
 }
@@ -107,8 +113,30 @@ impl NodeFile {
             incarnation: 0,
             nonce: String::new(),
             pending: None,
+            pending_before: Vec::new(),
             drives,
         }
+    }
+
+    /// A start is about to register with this nonce.
+    pub fn set_pending(&mut self, nonce: &str) {
+        let before = self.pending.replace(nonce.to_owned());
+        self.pending_before.extend(before.filter(|before| before != nonce));
+        let excess = self.pending_before.len().saturating_sub(PENDING_BEFORE_MAX);
+        self.pending_before.drain(..excess);
+    }
+
+    /// May a start that ended before it was confirmed have registered with this nonce?
+    pub fn is_pending(&self, nonce: &str) -> bool {
+        self.pending.iter().chain(&self.pending_before).any(|pending| pending == nonce)
+    }
+
+    /// The registration of this start was confirmed.
+    pub fn confirm(&mut self, incarnation: u64, nonce: &str) {
+        self.incarnation = incarnation;
+        nonce.clone_into(&mut self.nonce);
+        self.pending = None;
+        self.pending_before.clear();
     }
 
     /// Reads the file of a drive; `Ok(None)` where there is none. Damaged, or not consistent in itself: `InvalidData`.

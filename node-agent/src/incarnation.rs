@@ -2,16 +2,16 @@
 //! A copy of this node or an old backup of it has another previous one and is refused.
 //!
 //! Order: a nonce is written to the drives as pending, then registered, then confirmed on the drives. A crash between
-//! two steps leaves a pending nonce that the next start recognises as its own.
+//! two steps leaves a pending nonce that the next start recognises as its own; so does a registration that had no answer and
+//! commits when the shard has a majority again, be it after several further starts.
 
 #[cfg(test)]
 mod incarnation_tests;
 
 use data_encoding::HEXLOWER;
-use grid_types::{NodeId, Timestamp};
+use grid_types::{ErrorCode, NodeId, Timestamp};
 use meta_store::root::{Expect, RecordKind, RecordWrite};
 use meta_store::{MetaError, MetaStore};
-use sys::Random;
 
 use crate::identity::NodeFile;
 use crate::records::{self, NodeRecord, RecordError};
@@ -77,8 +77,7 @@ fn judge(file: &NodeFile, record: &NodeRecord) -> Result<(), IncarnationError> {
     }
     let (registered, on_drives) = (record.incarnation, file.incarnation);
     let confirmed = registered == on_drives && record.nonce == file.nonce;
-    let own_pending =
-        Some(registered) == on_drives.checked_add(1) && file.pending.as_ref() == Some(&record.nonce);
+    let own_pending = Some(registered) == on_drives.checked_add(1) && file.is_pending(&record.nonce);
     if confirmed || own_pending {
         return Ok(());
     }
@@ -134,39 +133,54 @@ pub async fn trust_others_once(meta: &MetaStore, me: NodeId) -> Result<(), Incar
     }
 }
 
-/// Registers this start. `write` puts a node file on every drive in service, durably; it is called twice.
+/// Registers this start by its nonce, which the start draws once: where the metadata is not available, the call may be repeated
+/// with the same file, which knows by then what may be on its way. `write` puts the file on every drive in service, durably.
 pub async fn register(
     meta: &MetaStore,
-    mut file: NodeFile,
-    random: &dyn Random,
+    file: &mut NodeFile,
+    nonce: &str,
     write: impl AsyncFn(&NodeFile),
-) -> Result<NodeFile, IncarnationError> {
+) -> Result<(), IncarnationError> {
     let key = file.node.as_bytes().to_vec();
-    let stored = meta.record(RecordKind::Node, &key).await?.ok_or(IncarnationError::Unknown(file.node))?;
-    let record: NodeRecord = records::decode("node", &stored.value)?;
-    judge(&file, &record)?;
-    let nonce = HEXLOWER.encode(&random.id());
-    // The registered start becomes the base even where its confirmation was lost.
-    if !record.restored {
-        file.incarnation = record.incarnation;
-        file.nonce.clone_from(&record.nonce);
-    }
-    file.pending = Some(nonce.clone());
+    let incarnation = loop {
+        let stored =
+            meta.record(RecordKind::Node, &key).await?.ok_or(IncarnationError::Unknown(file.node))?;
+        let record: NodeRecord = records::decode("node", &stored.value)?;
+        judge(file, &record)?;
+        if record.nonce == nonce {
+            break record.incarnation;
+        }
+        // The registered start becomes the base even where its confirmation was lost.
+        if !record.restored {
+            file.incarnation = record.incarnation;
+            file.nonce.clone_from(&record.nonce);
+        }
+        file.set_pending(nonce);
+        file.generation += 1;
+        write(file).await;
+        let next = NodeRecord {
+            incarnation: file.incarnation + 1,
+            nonce: nonce.to_owned(),
+            restored: false,
+            ..record
+        };
+        let written = meta.write_records(vec![RecordWrite {
+            kind: RecordKind::Node,
+            key: key.clone(),
+            expect: Expect::Generation(stored.generation),
+            value: Some(records::encode(&next)?),
+        }]);
+        match written.await {
+            // Somebody else's, or an earlier one of this node that was on its way: a second look tells.
+            Err(error) if error.code() == ErrorCode::Conflict => {}
+            written => {
+                written?;
+                break next.incarnation;
+            }
+        }
+    };
+    file.confirm(incarnation, nonce);
     file.generation += 1;
-    write(&file).await;
-    let next =
-        NodeRecord { incarnation: file.incarnation + 1, nonce: nonce.clone(), restored: false, ..record };
-    meta.write_records(vec![RecordWrite {
-        kind: RecordKind::Node,
-        key,
-        expect: Expect::Generation(stored.generation),
-        value: Some(records::encode(&next)?),
-    }])
-    .await?;
-    file.incarnation = next.incarnation;
-    file.nonce = nonce;
-    file.pending = None;
-    file.generation += 1;
-    write(&file).await;
-    Ok(file)
+    write(file).await;
+    Ok(())
 }

@@ -13,8 +13,8 @@ use http_server::{HttpConfig, HttpServer, Observer, TlsIdentity};
 use iam::Iam;
 use keyring::{RootKeys, SealedValue};
 use membership::{DiscoveryConfig, Interfaces};
-use meta_store::MetaStore;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
+use meta_store::{MetaError, MetaStore};
 use object_engine::backup::{BackupConfig, MetadataBackup};
 use object_engine::{EngineConfig, INTERNAL_BUCKET, ObjectEngine, STANDARD};
 use repair::{Repair, RepairConfig, RepairContext};
@@ -24,7 +24,7 @@ use sys::{Clock, Random};
 
 use self::drives::{InService, state_folder, take_into_service, watched_drives};
 pub(crate) use self::drives::{lock_drives, open_drives};
-use self::entering::{catch_up_with_keys, enter_grid, hear_others, open_metadata};
+use self::entering::{catch_up_with_keys, enter_grid, hear_others, open_metadata, patiently};
 use crate::access_log::{AccessLog, Observers};
 use crate::admin_node::{AdminNode, AdminNodeParts, OpenDoors};
 use crate::certificate::Authority;
@@ -35,7 +35,6 @@ use crate::grid::{
     Followed, Following, GridLink, GridLinkError, GridRegistry, LinkStart, Picture, RegistryFailure,
     multicast_of,
 };
-use crate::identity::NodeFile;
 use crate::incarnation::IncarnationError;
 use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
 use crate::root_keys::{self, KeeperError, KeeperParts, KeyKeeper, KeyPlaces, ROOT_KEY_SERVICE};
@@ -119,6 +118,22 @@ pub enum StartError {
     /// A task broke off.
     #[error("starting broke off: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl StartError {
+    /// The others may end it: a majority that is missing, or slow; a key that nobody who answers has.
+    fn is_for_now(&self) -> bool {
+        match self {
+            Self::Meta(error)
+            | Self::Incarnation(IncarnationError::Meta(error))
+            | Self::Members(RegistryFailure::Meta(error))
+            | Self::Keys(KeeperError::Meta(error) | KeeperError::Members(RegistryFailure::Meta(error))) => {
+                matches!(error, MetaError::Unavailable { .. })
+            }
+            Self::Keys(KeeperError::NotTold { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A node that serves.
@@ -211,14 +226,24 @@ impl Node {
             random: random.clone(),
         }));
         link.services().add(ROOT_KEY_SERVICE, Arc::new(keeper.service()));
+        // Whatever the start asks of the metadata is asked here, before a door opens or a drive is watched.
         let entered = async {
-            let entered = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await?;
+            let identity = enter_grid(&link, &meta, &registry, identity, &opened, &*clock, &*random).await?;
             catch_up_with_keys(&keeper, &meta, &link).await?;
-            Ok(entered)
+            let watched = patiently(&link, &meta, async || {
+                watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await
+            });
+            let watched = watched.await?;
+            if [config.s3.tls, config.admin.tls].contains(&TlsMode::Generated) {
+                let share = async || share_authority(&meta, &root_key, &*random, &state_folder).await;
+                patiently(&link, &meta, share).await?;
+            }
+            let operator_key = patiently(&link, &meta, async || stored_operator_key(&meta).await).await?;
+            Ok((identity, watched, operator_key))
         };
-        let entered: Result<NodeFile, StartError> = entered.await;
-        let identity = match entered {
-            Ok(identity) => identity,
+        let entered: Result<_, StartError> = entered.await;
+        let (identity, watched, operator_key) = match entered {
+            Ok(entered) => entered,
             Err(error) => {
                 meta.shutdown().await;
                 return Err(error);
@@ -229,7 +254,6 @@ impl Node {
         time.follow(meta.clone(), store.clone());
         let grid = GridView::default();
         let picture = Arc::new(Picture::new(grid.clone()));
-        let watched = watched_drives(&meta, &identity, &drives, &store, &problems, &*clock).await?;
         if config.drives_are_domains {
             warnings.retain(|warning| !warning.contains("one failure domain"));
             warnings.push(
@@ -325,7 +349,6 @@ impl Node {
         tokio::spawn(backup.clone().run(backups_stopped));
         keeper.backed_up_by(backup.clone());
         let keeping = tokio::spawn(keeper.clone().run());
-        let sealing_key = root_key.clone();
         let iam = Iam::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
 
         let metrics = Arc::new(Metrics::new());
@@ -359,9 +382,6 @@ impl Node {
             .flat_map(|suffix| [suffix.clone(), format!("*.{suffix}")])
             .collect();
         let s3_files = config.s3.certificate.as_deref().zip(config.s3.certificate_key.as_deref());
-        if [config.s3.tls, config.admin.tls].contains(&TlsMode::Generated) {
-            share_authority(&meta, &sealing_key, &*random, &state_folder).await?;
-        }
         let s3_tls = tls_of(config.s3.tls, s3_files, &state_folder, wildcard_names, &mut authority).await?;
         let admin_files = config.admin.certificate.as_deref().zip(config.admin.certificate_key.as_deref());
         let admin_tls =
@@ -386,7 +406,6 @@ impl Node {
         };
         let s3 = HttpServer::bind(config.s3.listen, s3_tls, s3_http, Arc::new(front)).await?;
 
-        let operator_key = stored_operator_key(&meta).await?;
         let admin_node = Arc::new(AdminNode::new(AdminNodeParts {
             identity,
             meta: meta.clone(),
@@ -507,11 +526,7 @@ async fn retire_emptied(repair: Arc<Repair>, watch: Arc<DriveWatch>, meta: MetaS
 }
 
 /// Drives of other members leave by their own node's word; those of removed nodes have nobody else to speak for them.
-async fn forget_drive_of_removed(
-    meta: &MetaStore,
-    link: &GridLink,
-    id: DriveId,
-) -> Result<(), meta_store::MetaError> {
+async fn forget_drive_of_removed(meta: &MetaStore, link: &GridLink, id: DriveId) -> Result<(), MetaError> {
     let Some(list) = link.members().list() else { return Ok(()) };
     let key = id.as_bytes().to_vec();
     let Some(record) = meta.record(RecordKind::Drive, &key).await? else { return Ok(()) };

@@ -333,6 +333,8 @@ impl Watcher {
                     tokio::task::spawn_blocking(move || look(&path, id, open.as_ref(), clock, config));
                 match tokio::time::timeout(timeout, looking).await {
                     Ok(Ok(found)) => Event::Looked(id, found),
+                    // The process ends; the drive is not to blame.
+                    Ok(Err(error)) if error.is_cancelled() => Event::Done,
                     Ok(Err(error)) => {
                         Event::Looked(id, Look::Broken(format!("looking at it broke off: {error}")))
                     }
@@ -458,10 +460,10 @@ impl Watcher {
         let timeout = self.config.look_timeout;
         self.work.spawn(async move {
             match tokio::time::timeout(timeout, open.probe()).await {
-                Ok(Ok(())) => {
-                    let summary = tokio::task::spawn_blocking(move || open.summary()).await;
-                    Event::Probed(id, summary.map_err(|error| error.to_string()))
-                }
+                Ok(Ok(())) => match tokio::task::spawn_blocking(move || open.summary()).await {
+                    Err(error) if error.is_cancelled() => Event::Done,
+                    summary => Event::Probed(id, summary.map_err(|error| error.to_string())),
+                },
                 Ok(Err(error)) => Event::Probed(id, Err(error.to_string())),
                 Err(_) => Event::Hung(id),
             }

@@ -22,9 +22,25 @@ fn comes_back_as_written_and_only_its_owner_may_read_it() {
     let mode = std::fs::metadata(folder.path().join(NODE_FILE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     file.generation = 2;
-    file.pending = Some("x".to_owned());
+    file.set_pending("x");
+    file.set_pending("y");
     file.write(&disk).unwrap();
     assert_eq!(NodeFile::read(&disk).unwrap(), Some(file));
+}
+
+#[test]
+fn nonces_on_their_way_are_kept_and_bounded() {
+    let mut file = node_file();
+    let names: Vec<String> = (0..=super::PENDING_BEFORE_MAX + 1).map(|number| format!("n{number}")).collect();
+    for name in &names {
+        file.set_pending(name);
+        file.set_pending(name);
+    }
+    let kept: Vec<bool> = names.iter().map(|name| file.is_pending(name)).collect();
+    assert!(!kept[0] && kept[1..].iter().all(|kept| *kept), "the oldest one goes: {kept:?}");
+    file.confirm(7, "n3");
+    assert_eq!((file.incarnation, file.nonce.as_str()), (7, "n3"));
+    assert!(names.iter().all(|name| !file.is_pending(name)));
 }
 
 #[test]

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chunk_store::Drive;
+use data_encoding::HEXLOWER;
 use membership::Registry;
 use meta_store::home::HomeDrive;
 use meta_store::root::{Expect, RecordKind, RecordWrite};
-use meta_store::{MetaConfig, MetaError, MetaStore};
+use meta_store::{MetaConfig, MetaStore};
 use sys::{Clock, Random};
 
 use super::{StartError, host_name};
 use crate::drives::OurDrive;
 use crate::grid::{Following, GridLink, GridRegistry, RegistryFailure};
 use crate::identity::NodeFile;
-use crate::incarnation::{self, IncarnationError};
+use crate::incarnation;
 use crate::records::{self, DriveRecord};
 use crate::root_keys::{KeeperError, KeyKeeper};
 
@@ -71,7 +72,7 @@ pub(super) async fn open_metadata(
 }
 
 /// A new member fetches the metadata from the others, however long they take to be there.
-pub(super) async fn join_metadata(
+async fn join_metadata(
     link: &GridLink,
     home: Vec<HomeDrive>,
     clock: &Arc<dyn Clock>,
@@ -92,40 +93,48 @@ pub(super) async fn join_metadata(
     }
 }
 
-/// Registers this start, and reads the member list; a grid of one gets its list now. Waits while the root shard has no
-/// majority: the other nodes may be starting, too.
-pub(super) async fn enter_grid(
+/// Puts a question of the start to the metadata, however long its shards have no majority: the other nodes may be starting,
+/// too, or be slow. Nobody else can end that for a grid of one, which is told at once.
+pub(super) async fn patiently<T, E: Into<StartError>>(
     link: &GridLink,
     meta: &MetaStore,
-    registry: &GridRegistry,
-    identity: NodeFile,
-    opened: &[Drive],
-    clock: &dyn Clock,
-    random: &dyn Random,
-) -> Result<NodeFile, StartError> {
-    let registered = loop {
+    mut question: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, StartError> {
+    loop {
         if meta.peers().is_outdated() {
             return Err(StartError::Outdated);
         }
-        match register_start(meta, identity.clone(), opened, random).await {
-            Err(IncarnationError::Meta(error)) if link.has_others() && waits(&error) => {
-                tracing::warn!(%error, "waiting for a majority of the grid's voters");
+        match question().await.map_err(Into::into) {
+            Err(error) if link.has_others() && error.is_for_now() => {
+                tracing::warn!(%error, "waiting for the other nodes of the grid");
                 link.look_if_shut_out().await;
                 link.point_at_found(BTreeMap::new());
                 tokio::time::sleep(GRID_RETRY_PAUSE).await;
             }
-            registered => break registered?,
+            answer => return answer,
         }
-    };
+    }
+}
+
+/// Registers this start, and reads the member list; a grid of one gets its list now.
+pub(super) async fn enter_grid(
+    link: &GridLink,
+    meta: &MetaStore,
+    registry: &GridRegistry,
+    mut identity: NodeFile,
+    opened: &[Drive],
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<NodeFile, StartError> {
+    let nonce = HEXLOWER.encode(&random.id());
+    patiently(link, meta, async || {
+        incarnation::register(meta, &mut identity, &nonce, async |file| write_node_file(file, opened).await)
+            .await
+    })
+    .await?;
     let founder = link.founder(host_name(), codec::cpu_has_aes(), clock.now());
-    let list = loop {
-        match registry.ensure_founded(registered.grid, founder.clone()).await {
-            Err(RegistryFailure::Meta(error)) if link.has_others() && waits(&error) => {
-                tokio::time::sleep(GRID_RETRY_PAUSE).await;
-            }
-            list => break list?,
-        }
-    };
+    let list =
+        patiently(link, meta, async || registry.ensure_founded(identity.grid, founder.clone()).await).await?;
     if link.members().replace(list) {
         let disks: Vec<_> = opened.iter().map(Drive::disk).collect();
         let members = link.members().clone();
@@ -139,42 +148,30 @@ pub(super) async fn enter_grid(
     {
         tracing::warn!(%error, "the member list does not say yet where this node is");
     }
-    own_drives(meta, &registered, clock).await?;
-    Ok(registered)
+    patiently(link, meta, async || own_drives(meta, &identity, clock).await).await?;
+    Ok(identity)
 }
 
-pub(super) async fn register_start(
-    meta: &MetaStore,
-    identity: NodeFile,
-    opened: &[Drive],
-    random: &dyn Random,
-) -> Result<NodeFile, IncarnationError> {
-    incarnation::register(meta, identity, random, async |file: &NodeFile| {
-        let writing: Vec<_> = opened
-            .iter()
-            .map(|drive| {
-                let (drive, file) = (drive.clone(), file.clone());
-                tokio::task::spawn_blocking(move || {
-                    if let Err(error) = file.write(&*drive.disk()) {
-                        drive.take_out_of_service(&format!("writing the node file: {error}"));
-                    }
-                })
+async fn write_node_file(file: &NodeFile, drives: &[Drive]) {
+    let writing: Vec<_> = drives
+        .iter()
+        .map(|drive| {
+            let (drive, file) = (drive.clone(), file.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = file.write(&*drive.disk()) {
+                    drive.take_out_of_service(&format!("writing the node file: {error}"));
+                }
             })
-            .collect();
-        for task in writing {
-            // A panic in there was logged; the drive then carries the older file, which is no harm.
-            let _ = task.await;
-        }
-    })
-    .await
+        })
+        .collect();
+    for task in writing {
+        // A panic in there was logged; the drive then carries the older file, which is no harm.
+        let _ = task.await;
+    }
 }
 
 /// Drives of a node that joined have no records yet; their labels prove the order that made them.
-pub(super) async fn own_drives(
-    meta: &MetaStore,
-    identity: &NodeFile,
-    clock: &dyn Clock,
-) -> Result<(), StartError> {
+async fn own_drives(meta: &MetaStore, identity: &NodeFile, clock: &dyn Clock) -> Result<(), StartError> {
     for drive in &identity.drives {
         let key = drive.id.as_bytes().to_vec();
         if meta.record(RecordKind::Drive, &key).await?.is_some() {
@@ -200,34 +197,16 @@ pub(super) async fn catch_up_with_keys(
     meta: &MetaStore,
     link: &GridLink,
 ) -> Result<(), StartError> {
-    loop {
-        if meta.peers().is_outdated() {
-            return Err(StartError::Outdated);
-        }
-        let waiting = match keeper.catch_up().await {
-            // Nothing is sealed with it yet.
-            Err(KeeperError::NotTold { used: false, .. }) => return Ok(()),
-            Err(error @ KeeperError::NotTold { .. }) => error,
-            Err(KeeperError::Meta(error) | KeeperError::Members(RegistryFailure::Meta(error)))
-                if link.has_others() && waits(&error) =>
-            {
-                error.into()
-            }
-            done => return Ok(done?),
-        };
-        tracing::warn!(reason = %waiting, "waiting for the root key of the grid");
-        link.look_if_shut_out().await;
-        link.point_at_found(BTreeMap::new());
-        tokio::time::sleep(GRID_RETRY_PAUSE).await;
-    }
+    patiently(link, meta, async || match keeper.catch_up().await {
+        // Nothing is sealed with it yet.
+        Err(KeeperError::NotTold { used: false, .. }) => Ok(()),
+        done => done,
+    })
+    .await
 }
 
 /// Members that live say within moments which drives they have: a write before that would find too few. Who is silent is not
 /// waited for.
 pub(super) async fn hear_others(following: &Following) {
     let _ = tokio::time::timeout(HEARING_MAX, following.hear_all()).await;
-}
-
-pub(super) fn waits(error: &MetaError) -> bool {
-    matches!(error, MetaError::Unavailable { .. })
 }

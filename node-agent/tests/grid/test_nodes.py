@@ -1,5 +1,6 @@
 """Nodes that die, freeze, move, leave."""
 
+import random
 import subprocess
 import threading
 import time
@@ -11,6 +12,9 @@ from grid import RPC_PORT, eventually
 from hosts import authority
 from load import Load
 from s3 import Lost, Unreachable
+
+# A question to metadata that is not available is answered within 10 s; and some room.
+ANSWER_SECONDS_MAX = 12
 
 
 def test_each_node_killed_in_turn(make_grid, seed, long):
@@ -68,6 +72,31 @@ def test_frozen_node(make_grid, seed, long, who):
             node.thaw()
             load.run_for(3, acknowledged=50)
             node = grid.wait_leader() if who == "leader" else node
+        settle(grid)
+
+
+@pytest.mark.parametrize("moment", ["any", "entered"])
+def test_started_while_the_leader_hangs(make_grid, seed, long, moment):
+    """Whatever a start asks of a leader that hangs just then, it waits for the answer and neither ends nor opens a door."""
+    grid = make_grid(2)
+    rng = random.Random(seed)
+    for _ in range(long):
+        leader = grid.wait_leader()
+        node = next(node for node in grid.nodes if node is not leader)
+        node.kill()
+        read = node.log.stat().st_size
+        node.start(wait=False)
+        if moment == "entered":
+            with open(node.log, "rb") as log:
+                log.seek(read)
+                assert eventually(lambda: b"this node" in log.read(), 20, every=0.001), node.log_tail()
+        else:
+            time.sleep(rng.uniform(0, 0.3))
+        leader.freeze()
+        ended = eventually(lambda: node.process.poll() is not None, ANSWER_SECONDS_MAX)
+        leader.thaw()
+        assert not ended, f"{node} ended\n{node.log_tail()}"
+        node.wait_ready()
         settle(grid)
 
 

@@ -6,6 +6,9 @@ import qemu
 import real
 import wires as wiring
 
+# Letters of a console that a failure shows.
+LAST_WORDS = 4000
+
 
 def pytest_addoption(parser):
     parser.addoption("--cuts", type=int, default=3, help="power cuts of one board")
@@ -22,10 +25,20 @@ def seed(request):
     return wiring.chosen_seed(request)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what each board said last."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for number, board in enumerate(getattr(item, "boards", [])):
+            report.sections.append((f"board {number}: {board.name}", board.serial.text[-LAST_WORDS:]))
+
+
 @pytest.fixture
-def boards(tmp_path):
+def boards(request, tmp_path):
     """Makes boards: in QEMU by their names, real ones by their descriptions; all are off in the end."""
-    made = []
+    made = request.node.boards = []
 
     def make(which, **options):
         if isinstance(which, dict):

@@ -15,11 +15,11 @@ class Boards:
 
     def __init__(self, boards, wires, names, profile):
         self.wires = wires
-        first, *self.others = [boards(name, network=wires.tap()) for name in names]
-        first.put_on_card("shoal.toml", f'profile = "{profile}"\n[admin]\ntls = "off"\n[board]\nfound = true\n')
-        first.power_on()
-        self.keys = Keys(first.serial)
-        self.addresses = [address_in(first.serial.wait_for(READY).group(1))]
+        self.first, *self.others = [boards(name, network=wires.tap()) for name in names]
+        self.first.put_on_card("shoal.toml", f'profile = "{profile}"\n[admin]\ntls = "off"\n[board]\nfound = true\n')
+        self.first.power_on()
+        self.keys = Keys(self.first.serial)
+        self.addresses = [address_in(self.first.serial.wait_for(READY).group(1))]
         self.ticket = self.command("ticket", "create", "--uses", str(len(self.others)), "--expires", "1h").split()[0]
         for board in self.others:
             board.put_on_card("ticket.txt", self.ticket)

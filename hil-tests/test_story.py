@@ -17,6 +17,7 @@ WRITERS = 3
 # Written before the cut, and as many more while the power is away.
 OBJECTS_BEFORE, OBJECTS_AFTER = 6, 12
 OBJECT_BYTES = 1 << 20
+AGENT_ENDED = "shoal: the agent ended"
 
 
 class Writers:
@@ -74,12 +75,14 @@ def test_boards_with_one_ticket_become_a_grid_and_one_loses_power(boards, wires,
     after = grid.others[-1].serial.mark()
     grid.others[-1].power_on()
     grid.others[-1].serial.wait_for(READY, after)
+    for board in (grid.first, *grid.others):
+        assert AGENT_ENDED not in board.serial.text, "an agent gave up where it should have waited for the others"
 
     stranger = boards(BOARD, network=wires.tap())
     wrong = grid.ticket[:-1] + ("a" if grid.ticket[-1] != "a" else "b")
     stranger.put_on_card("ticket.txt", wrong)
     stranger.power_on()
-    stranger.serial.wait_for("shoal: the agent ended")
+    stranger.serial.wait_for(AGENT_ENDED)
     assert grid.members() == GUESTS
     assert wrong in stranger_card(stranger), "a ticket that did not work stays where its owner can look at it"
     assert len(false_grid.nodes[0].nodes()) == 1, "a board joined the grid that it had no ticket of"

@@ -78,12 +78,13 @@ def test_frozen_node(make_grid, seed, long, who):
 @pytest.mark.parametrize("moment", ["any", "entered"])
 def test_started_while_the_leader_hangs(make_grid, seed, long, moment):
     """Whatever a start asks of a leader that hangs just then, it waits for the answer and neither ends nor opens a door."""
-    grid = make_grid(2)
+    grid = make_grid(3)
     rng = random.Random(seed)
     for _ in range(long):
         leader = grid.wait_leader()
-        node = next(node for node in grid.nodes if node is not leader)
+        node, third = [node for node in grid.nodes if node is not leader]
         node.kill()
+        third.kill()
         read = node.log.stat().st_size
         node.start(wait=False)
         if moment == "entered":
@@ -97,6 +98,7 @@ def test_started_while_the_leader_hangs(make_grid, seed, long, moment):
         leader.thaw()
         assert not ended, f"{node} ended\n{node.log_tail()}"
         node.wait_ready()
+        third.start()
         settle(grid)
 
 

@@ -13,7 +13,9 @@ from wires import Grid, hosts
 
 BOARD = "qemu-virt-arm64"
 GUESTS = 4
-WRITERS = 3
+WRITERS = 2
+# Between two objects of a writer: how much four emulated boards on a few cores can carry is not what is tested.
+PAUSE = 1
 # Written before the cut, and as many more while the power is away.
 OBJECTS_BEFORE, OBJECTS_AFTER = 6, 12
 OBJECT_BYTES = 1 << 20
@@ -41,6 +43,7 @@ class Writers:
                 else:
                     self.kept[key] = body
                 count += 1
+                self.stop.wait(PAUSE)
 
     def wait_for(self, count):
         until = time.monotonic() + PATIENCE

@@ -37,10 +37,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Configuration files that are looked for where none is named.
 const CONFIG_FILES: [&str; 3] = ["shoal.toml", "/etc/shoal.toml", "/etc/shoal/shoal.toml"];
-/// Threads that may block at once: SQLite readers, files, syncs.
-const BLOCKING_THREADS_MAX: usize = 64;
-/// A blocking thread without work goes after this time, and its stack with it.
-const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(10);
 
 /// Turns drives of any Linux machine into one S3 object store.
 #[derive(Parser)]
@@ -116,13 +112,7 @@ pub fn run() -> ExitCode {
         crate::process::raise_open_files();
     }
     crate::process::forbid_core_dumps();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("shoal")
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_keep_alive(BLOCKING_THREAD_IDLE)
-        .build();
-    let result = match runtime {
+    let result = match crate::process::runtime("shoal") {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(arguments.command));
             // A hanging disk must not keep the process: what is acknowledged is synced already.

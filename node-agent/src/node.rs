@@ -22,6 +22,7 @@ use s3_api::{S3Config, S3Front};
 use segment_store::{CHUNK_SERVICE, ChunkService, ChunkServiceConfig, GridView, SegmentConfig, SegmentStore};
 use sys::{Clock, Random};
 
+use self::data_plane::DataPlane;
 use self::drives::{InService, state_folder, take_into_service, watched_drives};
 pub(crate) use self::drives::{lock_drives, open_drives};
 use self::entering::{catch_up_with_keys, enter_grid, hear_others, open_metadata, patiently};
@@ -40,6 +41,7 @@ use crate::records::{self, DriveRecord, OPERATOR_KEY_SETTING};
 use crate::root_keys::{self, KeeperError, KeeperParts, KeyKeeper, KeyPlaces, ROOT_KEY_SERVICE};
 use crate::timekeeping::{Timekeeping, Timepiece};
 
+mod data_plane;
 mod drives;
 mod entering;
 #[cfg(test)]
@@ -115,6 +117,9 @@ pub enum StartError {
     /// The access log.
     #[error("the access log cannot be opened: {0}")]
     AccessLog(std::io::Error),
+    /// Threads.
+    #[error("threads cannot be started: {0}")]
+    Threads(std::io::Error),
     /// A task broke off.
     #[error("starting broke off: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -159,6 +164,8 @@ pub struct Node {
     pub authority: Option<PathBuf>,
     s3_tls: bool,
     admin_tls: bool,
+    /// Last, for the rest of this runs on it.
+    _data_plane: DataPlane,
 }
 
 impl Node {
@@ -186,8 +193,11 @@ impl Node {
 
         let root_key = root_keys::load(config, &drives)?;
 
+        let data_plane = DataPlane::start().map_err(StartError::Threads)?;
+        let data = data_plane.handle();
         let link = Arc::new(
             GridLink::open(LinkStart {
+                bulk_runtime: data.clone(),
                 identity: &identity,
                 listen: config.rpc.listen,
                 advertise: &config.rpc.advertise,
@@ -333,7 +343,10 @@ impl Node {
         // Backups name their segments by id, on the drives.
         let spared: Vec<BucketName> = INTERNAL_BUCKET.parse().into_iter().collect();
         let context = context.led_by(move |shard| leader.leads(shard)).with_choices(choice_of, spared);
-        let repair = Arc::new(Repair::start(context));
+        let repair = {
+            let _in_data = data.enter();
+            Arc::new(Repair::start(context))
+        };
         let emptied = tokio::spawn(retire_emptied(repair.clone(), watch.clone(), meta.clone(), link.clone()));
         let engine = ObjectEngine::new(
             meta.clone(),
@@ -346,7 +359,7 @@ impl Node {
         let backup = MetadataBackup::start(engine.clone(), store.clone(), BackupConfig::default()).await;
         let backup = Arc::new(backup);
         let (stop_backups, backups_stopped) = tokio::sync::watch::channel(false);
-        tokio::spawn(backup.clone().run(backups_stopped));
+        data.spawn(backup.clone().run(backups_stopped));
         keeper.backed_up_by(backup.clone());
         let keeping = tokio::spawn(keeper.clone().run());
         let iam = Iam::new(meta.clone(), root_key.clone(), clock.clone(), random.clone());
@@ -404,7 +417,8 @@ impl Node {
             observer: observer("admin"),
             ..HttpConfig::default()
         };
-        let s3 = HttpServer::bind(config.s3.listen, s3_tls, s3_http, Arc::new(front)).await?;
+        let binding = HttpServer::bind(config.s3.listen, s3_tls, s3_http, Arc::new(front));
+        let s3 = data.spawn(binding).await??;
 
         let admin_node = Arc::new(AdminNode::new(AdminNodeParts {
             identity,
@@ -462,6 +476,7 @@ impl Node {
             authority,
             s3_tls: tls_used.0,
             admin_tls: tls_used.1,
+            _data_plane: data_plane,
         };
         node.admin_node.set_doors(OpenDoors {
             s3_url: node.s3_url(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use admin_api::metrics::ProcessSample;
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
+use tokio::runtime::Runtime;
 
 /// glibc gives each thread an arena of its own and keeps what it once held; with two, memory stays near what is used.
 const ARENA_VARIABLE: &str = "MALLOC_ARENA_MAX";
@@ -18,6 +19,21 @@ const TRIM_VARIABLE: &str = "MALLOC_TRIM_THRESHOLD_";
 const TRIM_BYTES: &str = "4194304";
 /// Ticks a second of /proc/self/stat: USER_HZ, 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Threads of a runtime that may block at once: SQLite readers, files, syncs.
+const BLOCKING_THREADS_MAX: usize = 64;
+/// A blocking thread without work goes after this time, and its stack with it.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(10);
+
+/// A runtime whose threads bear this name, one for each processor.
+pub fn runtime(name: &str) -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name(name)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
+        .build()
+}
 
 /// Raises the soft limit of open files to the hard one: one connection, chunk or pack each takes one.
 pub fn raise_open_files() {

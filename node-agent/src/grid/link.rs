@@ -25,6 +25,7 @@ use rpc::{
     dial_stranger,
 };
 use sys::{Clock, Disk, Random};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -61,6 +62,8 @@ pub enum GridLinkError {
 
 /// What the link begins with.
 pub struct LinkStart<'a> {
+    /// Where connections with bodies are served.
+    pub bulk_runtime: Handle,
     /// Who this node is.
     pub identity: &'a NodeFile,
     /// Address and port of the door.
@@ -122,7 +125,7 @@ impl GridLink {
             return Err(GridLinkError::Removed);
         }
         let services = Services::default();
-        let config = RpcConfig::default();
+        let config = RpcConfig { bulk_runtime: Some(start.bulk_runtime), ..RpcConfig::default() };
         let server =
             RpcServer::bind(start.listen, &key, members.clone(), services.clone(), config.clone()).await?;
         let public_key = *key.public_key();

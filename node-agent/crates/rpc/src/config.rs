@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 /// Limits and times of the server and of the client; `Default` is what users get.
 #[derive(Debug, Clone)]
 pub struct RpcConfig {
+    /// Where bulk connections are served, and what they ask for is done; `None`: where control connections are.
+    pub bulk_runtime: Option<Handle>,
     /// Connections that a server has open, in handshake or proved; more are closed at once.
     pub connections_max: usize,
     /// Handshakes at once; more are closed at once. Far below `connections_max`, so that strangers cannot shut members out.
@@ -58,6 +62,7 @@ pub struct RpcConfig {
 impl Default for RpcConfig {
     fn default() -> Self {
         Self {
+            bulk_runtime: None,
             connections_max: 1_024,
             handshakes_max: 64,
             handshakes_per_address_max: 16,

@@ -15,6 +15,7 @@ pub mod memory;
 mod message;
 mod network;
 mod peers;
+mod runtimes;
 mod server;
 mod services;
 mod stranger;

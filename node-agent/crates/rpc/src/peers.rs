@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::link::{Dial, Failed, Link};
 use crate::message::{DEADLINE_MAX, Progress};
+use crate::runtimes::Runtimes;
 use crate::{Body, Caller, Lane, Method, Network, NodeKey, RpcConfig, RpcError, Services, tls};
 
 /// The network of this node. Cheap to clone; connections end with the last clone.
@@ -29,6 +30,7 @@ pub struct Peers {
 struct Table {
     key: NodeKey,
     config: RpcConfig,
+    runtimes: Runtimes,
     provider: CryptoProvider,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
 }
@@ -82,10 +84,14 @@ impl Slot {
 }
 
 impl Peers {
-    /// Knows nobody yet.
+    /// Knows nobody yet. Control connections live in the runtime that this is called in.
     pub fn new(key: NodeKey, config: RpcConfig) -> Self {
         let provider = tls::provider(codec::cpu_has_aes());
-        Self { table: Arc::new(Table { key, config, provider, peers: Mutex::default() }), local: None }
+        let runtimes = Runtimes::new(&config);
+        Self {
+            table: Arc::new(Table { key, config, runtimes, provider, peers: Mutex::default() }),
+            local: None,
+        }
     }
 
     /// Calls to this node itself go to these services, without a connection.
@@ -211,7 +217,8 @@ impl Table {
         addresses: Vec<SocketAddr>,
         number: u64,
     ) -> Attempt {
-        let task = tokio::spawn(async move {
+        let runtime = self.runtimes.of(lane).clone();
+        let task = runtime.spawn(async move {
             let outcome = self.connect(node, lane, &addresses).await;
             self.arrived(node, lane, number, &addresses, outcome)
         });
@@ -229,7 +236,7 @@ impl Table {
         lane: Lane,
         addresses: &[SocketAddr],
     ) -> Result<Link, RpcError> {
-        let tls = tls::client_config(&self.key, self.provider.clone(), Some(node))
+        let tls = tls::client_config(&self.key, self.provider.clone(), Some(node), lane)
             .map_err(|error| RpcError::not_sent(format!("TLS: {error}")))?;
         let tls = Arc::new(tls);
         let mut tried = Vec::new();

@@ -16,20 +16,22 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use rustls::server::{Accepted, Acceptor};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::link::Greeting;
 use crate::message::causes;
+use crate::runtimes::Runtimes;
 use crate::stream::{Cut, Cuttable};
 use crate::tls::{Proved, cipher, proved};
 use crate::visit::Visit;
-use crate::{NodeKey, RpcConfig, Services, tls};
+use crate::{Lane, NodeKey, RpcConfig, Services, tls};
 
 /// After a failed accept (no descriptors left, mostly) the loop waits so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -68,7 +70,8 @@ pub(crate) struct Door {
     pub(crate) config: RpcConfig,
     pub(crate) trust: Arc<dyn Trust>,
     pub(crate) services: Services,
-    acceptor: TlsAcceptor,
+    tls: Arc<rustls::ServerConfig>,
+    runtimes: Runtimes,
     guests: Mutex<Guests>,
     drain: CancellationToken,
     connections: TaskTracker,
@@ -106,10 +109,11 @@ impl RpcServer {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let door = Arc::new(Door {
+            runtimes: Runtimes::new(&config),
             config,
             trust,
             services,
-            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            tls: Arc::new(tls),
             guests: Mutex::default(),
             drain: CancellationToken::new(),
             connections: TaskTracker::new(),
@@ -279,36 +283,71 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
     }
 }
 
-/// The handshake and what follows from who it is.
+/// The first words say which runtime the connection is for; the handshake and all else happen there.
 async fn greet(tcp: TcpStream, address: SocketAddr, handshake: Handshake, door: Arc<Door>) {
-    let shaken = tokio::select! {
+    let until = Instant::now() + door.config.handshake_timeout;
+    let Some((lane, tcp, hello)) = in_time(&door, address, until, hear(tcp)).await else { return };
+    let runtime = door.runtimes.of(lane).clone();
+    door.clone().connections.spawn_on(enter(tcp, hello, address, until, handshake, door), &runtime);
+}
+
+/// What a step of the handshake gives by its deadline; `None` where it failed, or the server stops.
+async fn in_time<T>(
+    door: &Door,
+    address: SocketAddr,
+    until: Instant,
+    step: impl Future<Output = Result<T, String>>,
+) -> Option<T> {
+    let done = tokio::select! {
         biased;
-        () = door.drain.cancelled() => return,
-        shaken = timeout(door.config.handshake_timeout, shake(tcp, address.ip(), &door)) => shaken,
+        () = door.drain.cancelled() => return None,
+        done = timeout_at(until, step) => done,
     };
-    let (stream, peer, admitted) = match shaken {
-        Ok(Ok(shaken)) => shaken,
+    match done {
+        Ok(Ok(done)) => Some(done),
         Ok(Err(reason)) => {
             tracing::debug!(%address, reason, "a node was not let in");
-            return;
+            None
         }
         Err(_) => {
             tracing::debug!(%address, "a TLS handshake took too long");
-            return;
+            None
         }
-    };
+    }
+}
+
+async fn hear(tcp: TcpStream) -> Result<(Lane, std::net::TcpStream, Accepted), String> {
+    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(|error| causes(&error))?;
+    let (lane, tcp) = (tls::lane(&hello.client_hello()), hello.io.into_std());
+    Ok((lane, tcp.map_err(|error| error.to_string())?, hello.accepted))
+}
+
+/// The rest of the handshake, and what follows from who it is.
+async fn enter(
+    tcp: std::net::TcpStream,
+    hello: Accepted,
+    address: SocketAddr,
+    until: Instant,
+    handshake: Handshake,
+    door: Arc<Door>,
+) {
+    let shaken = in_time(&door, address, until, shake(tcp, hello, address.ip(), &door)).await;
+    let Some((stream, peer, admitted)) = shaken else { return };
     drop(handshake);
     tracing::debug!(%address, node = %peer.node, member = admitted.member, cipher = ?cipher(stream.get_ref().1), "a node came");
     serve(stream, address, peer, admitted).await;
 }
 
 async fn shake(
-    tcp: TcpStream,
+    tcp: std::net::TcpStream,
+    hello: Accepted,
     address: IpAddr,
     door: &Arc<Door>,
 ) -> Result<(TlsStream<TcpStream>, Proved, Admitted), String> {
-    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-    let mut stream = door.acceptor.accept(tcp).await.map_err(|error| causes(&error))?;
+    let tcp = TcpStream::from_std(tcp).map_err(|error| error.to_string())?;
+    let shaking = StartHandshake::from_parts(hello, tcp).into_stream(door.tls.clone());
+    let mut stream = shaking.await.map_err(|error| causes(&error))?;
     let peer = proved(stream.get_ref().1).map_err(|error| error.to_string())?;
     let admitted = door.admit(peer.node, address);
     let greeting = if admitted.is_some() { Greeting::Welcome } else { Greeting::Full };

@@ -25,7 +25,7 @@ pub async fn dial_stranger(
     key: &NodeKey,
     within: Duration,
 ) -> Result<Stranger, RpcError> {
-    let tls = tls::client_config(key, tls::provider(codec::cpu_has_aes()), None)
+    let tls = tls::client_config(key, tls::provider(codec::cpu_has_aes()), None, Lane::Control)
         .map_err(|error| RpcError::not_sent(format!("TLS: {error}")))?;
     let config = RpcConfig { connect_timeout: within, handshake_timeout: within, ..RpcConfig::default() };
     let dial = Dial { tls: Arc::new(tls), address, lane: Lane::Control, config: &config };

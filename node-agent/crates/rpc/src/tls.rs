@@ -16,18 +16,20 @@ use rustls::crypto::ring as suites;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, ClientHello, NoServerSessionStorage};
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, CipherSuite, ClientConfig, ConnectionCommon, DigitallySignedStruct, DistinguishedName,
     Error, ServerConfig, SignatureScheme,
 };
 
-use crate::NodeKey;
 use crate::key::{PUBLIC_KEY_BYTES, key_in_spki, node_of_key};
+use crate::{Lane, NodeKey};
 
 /// What the two ends agree to speak; the number is the version of the wire format.
 pub(crate) const ALPN: &[u8] = b"shoal/1";
+/// The same, for a bulk connection: the server may know before the handshake which runtime it is for.
+const ALPN_BULK: &[u8] = b"shoal/1 bulk";
 /// Label of the bytes that proofs are bound to (RFC 8446, section 7.5).
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-shoal-rpc";
 
@@ -54,11 +56,17 @@ pub(crate) fn server_config(key: &NodeKey, provider: CryptoProvider) -> Result<S
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(AnyClient(proof)))
         .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN_BULK.to_vec(), ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(config)
+}
+
+/// Which lane a client says that its connection is for.
+pub(crate) fn lane(hello: &ClientHello<'_>) -> Lane {
+    let bulk = hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN_BULK));
+    if bulk { Lane::Bulk } else { Lane::Control }
 }
 
 /// What a client takes: the key of `wanted`, or any Ed25519 key where nobody is wanted in particular.
@@ -66,6 +74,7 @@ pub(crate) fn client_config(
     key: &NodeKey,
     provider: CryptoProvider,
     wanted: Option<NodeId>,
+    lane: Lane,
 ) -> Result<ClientConfig, Error> {
     let proof = Proof(provider.signature_verification_algorithms);
     let resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(key.certified()));
@@ -74,7 +83,11 @@ pub(crate) fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(WantedServer { wanted, proof }))
         .with_client_cert_resolver(resolver);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = match lane {
+        Lane::Control => vec![ALPN.to_vec()],
+        // A node of before that name takes the other one.
+        Lane::Bulk => vec![ALPN_BULK.to_vec(), ALPN.to_vec()],
+    };
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     config.enable_early_data = false;
@@ -91,7 +104,7 @@ pub(crate) struct Proved {
 
 /// Reads it off either end of a connection.
 pub(crate) fn proved<Side>(connection: &ConnectionCommon<Side>) -> Result<Proved, Error> {
-    if connection.alpn_protocol() != Some(ALPN) {
+    if !connection.alpn_protocol().is_some_and(|name| [ALPN, ALPN_BULK].contains(&name)) {
         return Err(Error::NoApplicationProtocol);
     }
     let certificates = connection.peer_certificates().unwrap_or_default();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use grid_types::ErrorCode;
 
-use super::{BULK_ECHO, ECHO, LONG, Shared, TestService, grid, key};
+use super::{BULK_ECHO, ECHO, LONG, Shared, TestService, grid, grid_with, key};
 use crate::{Fate, Method, Network, NetworkExt, Peers, RpcConfig, Services, empty};
 
 #[tokio::test]
@@ -27,6 +27,28 @@ async fn a_call_comes_back_and_names_the_caller_by_its_key() {
     assert_ne!(callers[0].exporter, callers[1].exporter, "two lanes are two connections");
     assert_eq!(callers[0].exporter, callers[2].exporter, "a connection is used again");
     assert_eq!(grid.server.connections(), 2);
+}
+
+#[tokio::test]
+async fn control_calls_are_answered_while_all_threads_for_bodies_are_busy() {
+    let bulk = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("bulk")
+        .enable_all()
+        .build()
+        .unwrap();
+    let grid =
+        grid_with(RpcConfig { bulk_runtime: Some(bulk.handle().clone()), ..RpcConfig::default() }).await;
+    let thread = |method| grid.peers.call(grid.node, method, Bytes::new(), LONG);
+    assert_eq!(thread(Method::bulk("/test/thread")).await.unwrap(), "bulk");
+    assert_ne!(thread(Method::control("/test/thread")).await.unwrap(), "bulk");
+    let (release, busy) = std::sync::mpsc::channel::<()>();
+    let hashing = bulk.spawn(async move { busy.recv() });
+    let answer = grid.peers.call(grid.node, ECHO, Bytes::from_static(b"alive"), LONG).await;
+    assert_eq!(answer.unwrap(), "alive");
+    drop(release);
+    assert!(hashing.await.unwrap().is_err(), "it was busy until now");
+    bulk.shutdown_background();
 }
 
 #[tokio::test]

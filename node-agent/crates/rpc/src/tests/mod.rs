@@ -84,6 +84,7 @@ async fn answer(
     match method.as_str() {
         "echo" => Ok(once(collect(body, CALL_BYTES_MAX).await?)),
         "stream" => Ok(body),
+        "thread" => Ok(once(std::thread::current().name().unwrap_or_default().to_owned().into())),
         "gated" => {
             service.waiting.notify_one();
             service.gate.notified().await;

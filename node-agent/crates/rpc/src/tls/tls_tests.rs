@@ -4,7 +4,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CipherSuite, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection};
 
 use super::{client_config, proved, provider, server_config};
-use crate::NodeKey;
+use crate::{Lane, NodeKey};
 
 fn key() -> NodeKey {
     NodeKey::generate().unwrap().0
@@ -41,7 +41,7 @@ fn aes_is_spoken_where_both_have_instructions_for_it() {
         (false, true, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
         (false, false, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
     ] {
-        let client = client_config(&ours, provider(client_has), Some(theirs.node())).unwrap();
+        let client = client_config(&ours, provider(client_has), Some(theirs.node()), Lane::Control).unwrap();
         let server = server_config(&theirs, provider(server_has)).unwrap();
         let (client, _) = shake(client, server).unwrap();
         assert_eq!(super::cipher(&client), Some(wanted), "client {client_has}, server {server_has}");
@@ -51,7 +51,7 @@ fn aes_is_spoken_where_both_have_instructions_for_it() {
 #[test]
 fn both_ends_prove_their_keys_and_share_an_exporter() {
     let (ours, theirs) = (key(), key());
-    let client = client_config(&ours, provider(true), None).unwrap();
+    let client = client_config(&ours, provider(true), None, Lane::Control).unwrap();
     let (client, server) = shake(client, server_config(&theirs, provider(true)).unwrap()).unwrap();
     let (seen_by_client, seen_by_server) = (proved(&client).unwrap(), proved(&server).unwrap());
     assert_eq!((seen_by_client.node, seen_by_client.public_key), (theirs.node(), *theirs.public_key()));
@@ -62,7 +62,7 @@ fn both_ends_prove_their_keys_and_share_an_exporter() {
 
 #[test]
 fn another_key_than_the_wanted_one_is_refused() {
-    let client = client_config(&key(), provider(true), Some(key().node())).unwrap();
+    let client = client_config(&key(), provider(true), Some(key().node()), Lane::Control).unwrap();
     assert!(shake(client, server_config(&key(), provider(true)).unwrap()).is_err());
 }
 
@@ -78,9 +78,9 @@ fn impostor(victim: &NodeKey) -> NodeKey {
 #[test]
 fn a_key_that_is_shown_and_not_held_is_refused_on_both_sides() {
     let (ours, theirs) = (key(), key());
-    let client = client_config(&ours, provider(true), Some(theirs.node())).unwrap();
+    let client = client_config(&ours, provider(true), Some(theirs.node()), Lane::Control).unwrap();
     assert!(shake(client, server_config(&impostor(&theirs), provider(true)).unwrap()).is_err());
-    let client = client_config(&impostor(&ours), provider(true), Some(theirs.node())).unwrap();
+    let client = client_config(&impostor(&ours), provider(true), Some(theirs.node()), Lane::Control).unwrap();
     assert!(shake(client, server_config(&theirs, provider(true)).unwrap()).is_err());
 }
 
@@ -112,7 +112,7 @@ fn certificates_and_nobody_are_refused() {
     assert!(shake(without, server_config(&theirs, provider(true)).unwrap()).is_err());
 
     // Somebody who takes our raw key and proves none.
-    let mut client = client_config(&key(), provider(true), None).unwrap();
+    let mut client = client_config(&key(), provider(true), None, Lane::Control).unwrap();
     client.client_auth_cert_resolver = Arc::new(Keyless);
     assert!(shake(client, server_config(&theirs, provider(true)).unwrap()).is_err());
 }
@@ -137,7 +137,7 @@ impl rustls::client::ResolvesClientCert for Keyless {
 #[test]
 fn another_version_of_the_protocol_is_refused() {
     for protocols in [vec![], vec![b"h2".to_vec()]] {
-        let mut client = client_config(&key(), provider(true), None).unwrap();
+        let mut client = client_config(&key(), provider(true), None, Lane::Control).unwrap();
         client.alpn_protocols = protocols;
         let server = server_config(&key(), provider(true)).unwrap();
         let refused = match shake(client, server) {
@@ -159,4 +159,21 @@ fn only_an_ed25519_key_in_its_one_form_is_a_key() {
     other[8] = 0x6e; // X25519
     assert_eq!(crate::key::key_in_spki(&other), None);
     assert!(NodeKey::from_pkcs8(b"no key").is_err());
+}
+
+#[test]
+fn a_bulk_connection_says_so_and_nodes_of_before_that_name_take_it() {
+    let bulk = || client_config(&key(), provider(true), None, Lane::Bulk).unwrap();
+    let server = || server_config(&key(), provider(true)).unwrap();
+    for (lane, named) in [(Lane::Control, super::ALPN), (Lane::Bulk, super::ALPN_BULK)] {
+        let client = client_config(&key(), provider(true), None, lane).unwrap();
+        let (client, server) = shake(client, server()).unwrap();
+        assert_eq!(server.alpn_protocol(), Some(named));
+        assert!(proved(&client).is_ok() && proved(&server).is_ok());
+    }
+    let mut older = server();
+    older.alpn_protocols = vec![super::ALPN.to_vec()];
+    let (client, server) = shake(bulk(), older).unwrap();
+    assert_eq!(server.alpn_protocol(), Some(super::ALPN));
+    assert!(proved(&client).is_ok());
 }

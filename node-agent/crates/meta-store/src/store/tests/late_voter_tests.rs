@@ -65,6 +65,7 @@ async fn split_without(mut grid: Grid, photos: Bucket, away: u64) {
 
     // Its vote is the one that the majority needs.
     grid.kill(alive[0]).await;
+    until(|| [PARENT, child].iter().all(|shard| grid.leader(*shard).is_some())).await;
     put(&grid, away, &photos, 0, 1_000).await;
     put(&grid, away, &photos, KEYS - 1, 1_001).await;
     grid.shutdown().await;

@@ -42,7 +42,7 @@ async fn control_calls_are_answered_while_all_threads_for_bodies_are_busy() {
     let thread = |method| grid.peers.call(grid.node, method, Bytes::new(), LONG);
     assert_eq!(thread(Method::bulk("/test/thread")).await.unwrap(), "bulk");
     assert_ne!(thread(Method::control("/test/thread")).await.unwrap(), "bulk");
-    let (release, busy) = std::sync::mpsc::channel::<()>();
+    let (release, busy) = std::sync::mpsc::sync_channel::<()>(1);
     let hashing = bulk.spawn(async move { busy.recv() });
     let answer = grid.peers.call(grid.node, ECHO, Bytes::from_static(b"alive"), LONG).await;
     assert_eq!(answer.unwrap(), "alive");

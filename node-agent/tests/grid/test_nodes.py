@@ -77,7 +77,7 @@ def test_frozen_node(make_grid, seed, long, who):
 
 @pytest.mark.parametrize("moment", ["any", "entered"])
 def test_started_while_the_leader_hangs(make_grid, seed, long, moment):
-    """Whatever a start asks of a leader that hangs just then, it waits for the answer and neither ends nor opens a door."""
+    """Whatever a start asks of a leader that hangs just then, it waits for the answer and does not end."""
     grid = make_grid(3)
     rng = random.Random(seed)
     for _ in range(long):
